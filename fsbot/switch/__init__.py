@@ -1,0 +1,1 @@
+"""Talking to FreeSWITCH: its event socket, its recordings, its legs."""
