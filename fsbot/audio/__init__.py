@@ -1,0 +1,1 @@
+"""From a growing recording to one 16 kHz stream per side."""
