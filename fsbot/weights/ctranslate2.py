@@ -7,7 +7,6 @@ All little-endian. Integer weights have a variable `…_scale` beside them: one 
 for int8, one for all for int16; value = integer / scale.
 """
 
-import json
 import math
 import mmap
 import re
@@ -20,6 +19,7 @@ from torch import Tensor
 from fsbot.errors import UserError
 from fsbot.weights.architecture import Dimensions, heads_for
 from fsbot.weights.checkpoint import Checkpoint
+from fsbot.weights.jsonfile import read_json_object
 
 VERSION = 6
 TYPES = {
@@ -31,7 +31,6 @@ TYPES = {
     5: torch.bfloat16,
 }
 SMALLEST_VARIABLE = 8  # bytes: empty name, no dimensions, type, size
-CONFIG_LIMIT = 16 << 20
 
 
 def read_ctranslate2(folder: Path, name: str) -> Checkpoint:
@@ -40,10 +39,10 @@ def read_ctranslate2(folder: Path, name: str) -> Checkpoint:
     Raises UserError naming the file if it is not a whole and sound Whisper model.
     """
     path = folder / "model.bin"
+    config = read_json_object(folder / "config.json")
     try:
         variables = _read_variables(path)
         dims = _dimensions(variables)
-        config = _read_config(folder / "config.json")
         heads = heads_for(name, dims, config.get("alignment_heads"))
         return Checkpoint(dims, _rename(variables, dims), heads)
     except UserError as error:
@@ -129,20 +128,6 @@ def _read_variable(reader: _Reader) -> tuple[str, Tensor]:
         raise UserError(f"variable {name}: {size} bytes do not fit shape {shape} of {dtype}")
     # A copy: torch wants memory that it may write to, and the mapping goes away.
     return name, torch.frombuffer(bytearray(reader.take(size)), dtype=dtype).reshape(shape)
-
-
-def _read_config(path: Path) -> dict[str, object]:
-    if not path.exists():
-        return {}
-    if path.stat().st_size > CONFIG_LIMIT:
-        raise UserError(f"{path.name} is larger than any configuration")
-    try:
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path.name} is not a JSON object")
-    return config
 
 
 def _get(variables: dict[str, Tensor], name: str) -> Tensor:

@@ -20,17 +20,18 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING
 
 from fsbot.errors import UserError
 from fsbot.weights.architecture import Dimensions, checked_heads
-from fsbot.weights.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from fsbot.weights.checkpoint import Checkpoint
 
 WEIGHTS = "model.safetensors"
 SIDECAR = "model.json"
 FORMAT = 1
+STAGING = ".staging-"
 SIDECAR_LIMIT = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -67,8 +68,12 @@ class StoredModel:
         """Raises UserError unless the weights have the size and sha256 that were recorded."""
         verify_file(self.path, self.size, self.sha256, remedy=self._remedy)
 
-    def load(self) -> Checkpoint:
+    def load(self) -> "Checkpoint":
         """Verify, then read. Raises UserError as verify does."""
+        from safetensors import SafetensorError, safe_open  # brings torch, which takes seconds
+
+        from fsbot.weights.checkpoint import Checkpoint
+
         self.verify()
         try:
             with safe_open(self.path, framework="pt") as file:
@@ -86,7 +91,7 @@ class StoredModel:
 
 def models_directory(configured: Path | None = None) -> Path:
     """The setting, else $FSBOT_MODELS_DIR, else fsbot/models in the user's cache."""
-    if configured is not None and str(configured) not in ("", "."):
+    if configured is not None:
         return configured.expanduser()
     if from_environment := os.environ.get("FSBOT_MODELS_DIR"):
         return Path(from_environment).expanduser()
@@ -104,14 +109,20 @@ def places(models_dir: Path | None = None) -> list[Path]:
     return list(dict.fromkeys([models_directory(models_dir), Path("models")]))
 
 
+def stored_folders(models_dir: Path | None = None) -> dict[str, Path]:
+    """Every model in the store: name → folder. Of two with one name the one that is found."""
+    folders: dict[str, Path] = {}
+    for place in places(models_dir):
+        for sidecar in sorted(place.glob(f"*/{SIDECAR}")):
+            if NAME.fullmatch(sidecar.parent.name):
+                folders.setdefault(sidecar.parent.name, sidecar.parent)
+    return folders
+
+
 def find_stored(name: str, models_dir: Path | None = None) -> StoredModel | None:
     """The stored model of that name. Raises UserError if its sidecar is damaged."""
-    if not NAME.fullmatch(name):
-        return None
-    for place in places(models_dir):
-        if (place / name / SIDECAR).is_file():
-            return read_stored(place / name)
-    return None
+    folder = stored_folders(models_dir).get(name)
+    return read_stored(folder) if folder else None
 
 
 def read_stored(folder: Path) -> StoredModel:
@@ -141,11 +152,14 @@ def read_stored(folder: Path) -> StoredModel:
         ) from None
 
 
-def save(name: str, checkpoint: Checkpoint, origin: Origin, models_dir: Path) -> StoredModel:
+def save(name: str, checkpoint: "Checkpoint", origin: Origin, models_dir: Path) -> StoredModel:
     """Write a model into the store, in place of an older one of that name.
 
-    The caller holds locked(name). Raises UserError if the disk refuses.
+    The caller holds locked(models_dir). Raises UserError if the disk refuses.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     if not NAME.fullmatch(name):
         raise UserError(
             f"{name!r} cannot name a model",
@@ -183,19 +197,22 @@ def save(name: str, checkpoint: Checkpoint, origin: Origin, models_dir: Path) ->
 @contextlib.contextmanager
 def staging_folder(models_dir: Path) -> Iterator[Path]:
     """A private folder on the same file system as the store, gone afterwards whatever happens."""
-    with tempfile.TemporaryDirectory(dir=models_dir, prefix=".staging-") as folder:
+    with tempfile.TemporaryDirectory(
+        dir=models_dir, prefix=STAGING, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
 @contextlib.contextmanager
-def locked(name: str, models_dir: Path) -> Iterator[None]:
-    """One writer at a time per model name, over all processes; the kernel frees a dead one's lock.
+def locked(models_dir: Path) -> Iterator[None]:
+    """One writer at a time, over all processes; the kernel frees the lock of one that died.
 
-    Raises UserError if the store cannot be written to.
+    Whatever a killed writer left behind is deleted first. Raises UserError if the store cannot be
+    written to.
     """
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
-        lock = (models_dir / f".lock-{name}").open("w")
+        lock = (models_dir / ".lock").open("w")
     except OSError as error:
         raise UserError(
             f"the models directory {models_dir} cannot be written to: {error.strerror}",
@@ -203,13 +220,9 @@ def locked(name: str, models_dir: Path) -> Iterator[None]:
         ) from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in models_dir.glob(f"{STAGING}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield
-
-
-def remove_leftovers(models_dir: Path) -> None:
-    """Delete what a killed process left behind."""
-    for leftover in models_dir.glob(".staging-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:
