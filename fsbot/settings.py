@@ -1,0 +1,351 @@
+"""Which settings exist: their types, ranges, defaults and one-line descriptions.
+
+`Settings` is a tree of frozen models, one per section of fsbot.toml. Building one in code reads
+neither environment nor file: `fsbot.sources.load` does that. `fsbot.catalogue` lists the same
+fields as data: flags, `fsbot config`, error messages and README's table are made from that list.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import os
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the engine looks at a stream, and how sure it wants to be.
+
+    `chunk`: seconds of new audio per update. `frame_threshold`: how near (in frames of 20 ms) to
+    the end of the audio a token may listen and still be committed. `beams`: of the final decoding.
+    """
+
+    chunk: float
+    frame_threshold: int
+    beams: int
+
+
+PRESETS = {
+    "fast": Pace(chunk=0.3, frame_threshold=15, beams=1),
+    "balanced": Pace(chunk=0.5, frame_threshold=25, beams=1),
+    "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5),
+}
+
+
+@cache
+def languages() -> dict[str, str]:
+    """Every language name and code that Whisper knows, in lower case, and its code.
+
+    Read out of openai-whisper's tokenizer.py as text: importing it would import torch (2 s).
+    """
+    spec = importlib.util.find_spec("whisper")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0], "tokenizer.py").read_text(encoding="utf-8")
+    tables = {
+        node.targets[0].id: node.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    names: dict[str, str] = ast.literal_eval(tables["LANGUAGES"])
+    aliases = tables["TO_LANGUAGE_CODE"]
+    assert isinstance(aliases, ast.Dict)
+    by_name = {name: code for code, name in names.items()}
+    for key, value in zip(aliases.keys, aliases.values, strict=True):
+        if key is not None:  # None: the table's `**{…}`, the same names as in LANGUAGES
+            by_name[ast.literal_eval(key)] = ast.literal_eval(value)
+    return by_name | {code: code for code in names}
+
+
+def _language(value: str) -> str:
+    wanted = value.strip().lower()
+    if wanted == "auto":
+        return wanted
+    known = languages()
+    if wanted in known:
+        return known[wanted]
+    base = wanted.replace("_", "-").split("-")[0]
+    near = [base] if base in known else difflib.get_close_matches(wanted, known, n=1)
+    hint = f": did you mean {known[near[0]]!r}?" if near else ""
+    raise ValueError(f"is no language that Whisper knows (its codes and names, or auto){hint}")
+
+
+def _one_line(value: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise ValueError("must be text without line breaks and other control characters")
+    return value
+
+
+def _password(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not secret or not secret.isprintable():
+        raise ValueError("must be text, not empty, without control characters")
+    return value
+
+
+def absolute(value: object) -> object:
+    """`~` expanded, relative paths taken from the working directory; other types untouched."""
+    if isinstance(value, str | Path) and str(value):
+        return Path(os.path.abspath(os.path.expanduser(_one_line(str(value)))))
+    return value
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _comma_list(value: object) -> object:
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _path_to_text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a path")
+    return str(absolute(value))
+
+
+def _model(value: str) -> str:
+    return _path_to_text(value) if "/" in value or value.startswith("~") else value
+
+
+def _switch_directory(value: str) -> str:
+    # FreeSWITCH cuts the path of uuid_record at a space and puts a relative one under
+    # sound_prefix (FACTS.md 3); braces would open the list of recording variables.
+    if value and (not value.startswith("/") or set(value) & set(" {}'\"\\,") or "$" in value):
+        raise ValueError("must be an absolute path without blanks, quotes, commas or braces")
+    return value.rstrip("/") if value != "/" else value
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Patterns = Annotated[tuple[Line, ...], BeforeValidator(_comma_list)]
+Directory = Annotated[Path, BeforeValidator(_path_to_text), BeforeValidator(str)]
+OptionalPath = Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(_empty_is_none)]
+
+
+class Section(BaseModel):
+    """One table of fsbot.toml."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
+            raise ValueError("cannot be true or false")
+        return value
+
+
+class Esl(Section):
+    """FreeSWITCH's event socket."""
+
+    host: Line = Field("127.0.0.1", min_length=1, description="host name or address of FreeSWITCH")
+    port: int = Field(8021, ge=1, le=65535, description="port of its event socket")
+    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
+        SecretStr("ClueCon"),
+        description="password of the event socket; flags show in the process list, so prefer "
+        "password_file or the environment",
+    )
+    password_file: OptionalPath = Field(
+        None, description="file that holds the password, instead of password"
+    )
+    connect_timeout: float = Field(
+        5.0, gt=0, le=120, description="seconds to wait for connection and login"
+    )
+    request_timeout: float = Field(
+        10.0, gt=0, le=300, description="seconds to wait for the reply to a command"
+    )
+    heartbeat_timeout: float = Field(
+        70.0,
+        gt=0,
+        le=3600,
+        description="seconds without HEARTBEAT (FreeSWITCH sends one every 20 s) after which "
+        "the link counts as dead",
+    )
+
+
+class Recordings(Section):
+    """Where FreeSWITCH writes the calls' audio, and how."""
+
+    directory: Directory = Field(Path("recordings"), description="directory of the .raw files")
+    switch_directory: Annotated[Line, AfterValidator(_switch_directory)] = Field(
+        "",
+        description="the same directory as FreeSWITCH sees it (other host, container); "
+        "empty: the same path",
+        json_schema_extra={"allowed": "an absolute path without blanks, or empty"},
+    )
+    shared_group: Line = Field(
+        "", description="group shared with FreeSWITCH's user; empty: the process's own"
+    )
+    sample_rate: Annotated[Literal[8000, 16000, 48000], BeforeValidator(_number)] = Field(
+        16000, description="samples per second that FreeSWITCH is asked to write"
+    )
+    each_leg: bool = Field(
+        False, description="record each leg of a bridged call by itself, not the first in stereo"
+    )
+    loopback: bool = Field(False, description="record loopback/… channels too")
+
+
+class Filter(Section):
+    """Which calls are transcribed. Empty lists take every call."""
+
+    contexts: Patterns = Field((), description="dialplan contexts, shell-style patterns")
+    destinations: Patterns = Field((), description="called numbers, shell-style patterns")
+    directions: Annotated[
+        tuple[Literal["inbound", "outbound"], ...], BeforeValidator(_comma_list)
+    ] = Field((), description="directions of the call as FreeSWITCH sees it")
+
+
+class Transcripts(Section):
+    """Where the journals go."""
+
+    directory: Directory = Field(
+        Path("transcripts"), description="directory of the journals, one .jsonl per call"
+    )
+
+
+class Engine(Section):
+    """Speech to text."""
+
+    model: Annotated[Line, AfterValidator(_model)] = Field(
+        "base", min_length=1, description="Whisper model: a name of `fsbot models list` or a path"
+    )
+    models_dir: OptionalPath = Field(
+        None, description="directory of the weights; empty: where `fsbot models` puts them"
+    )
+    language: Annotated[Line, AfterValidator(_language)] = Field(
+        "fr",
+        description="language spoken; auto finds it out per side",
+        json_schema_extra={"allowed": "a code or name of Whisper's languages (fr, en, …), or auto"},
+    )
+    preset: Literal["fast", "balanced", "accurate"] = Field(
+        "balanced", description="sets chunk, frame_threshold and beams together"
+    )
+    chunk: Annotated[float | None, BeforeValidator(_empty_is_none)] = Field(
+        None, ge=0.05, le=10, description="seconds of new audio per update; empty: from preset"
+    )
+    frame_threshold: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+        None,
+        ge=1,
+        le=500,
+        description="frames of 20 ms at the end of the audio whose words wait; empty: from preset",
+    )
+    beams: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+        None, ge=1, le=10, description="beams of the final decoding; empty: from preset"
+    )
+    threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
+    static_prompt: Line = Field(
+        "", description="names and terms that calls are about, shown to the model at all times"
+    )
+    max_context_tokens: int = Field(
+        0, ge=0, le=200, description="tokens of earlier utterances shown to the model"
+    )
+
+    @property
+    def pace(self) -> Pace:
+        """chunk, frame_threshold and beams in force: the preset's, unless set themselves."""
+        preset = PRESETS[self.preset]
+        return Pace(
+            chunk=preset.chunk if self.chunk is None else self.chunk,
+            frame_threshold=preset.frame_threshold
+            if self.frame_threshold is None
+            else self.frame_threshold,
+            beams=preset.beams if self.beams is None else self.beams,
+        )
+
+
+class Vad(Section):
+    """Speech or silence (Silero VAD)."""
+
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="probability from which a frame is speech"
+    )
+    min_silence: float = Field(
+        0.5, ge=0.05, le=10, description="seconds of silence that end an utterance"
+    )
+    speech_pad: float = Field(
+        0.2, ge=0, le=2, description="seconds kept before the first frame of speech"
+    )
+
+
+class Log(Section):
+    """What fsbot says on stderr."""
+
+    format: Literal["console", "json"] = Field(
+        "console", description="lines for people, or one JSON object per line"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least important lines shown"
+    )
+    text: Annotated[bool | None, BeforeValidator(_empty_is_none)] = Field(
+        None,
+        description="spoken text and callers' numbers in the log; empty: on for console, off "
+        "for json",
+    )
+
+    @property
+    def shows_text(self) -> bool:
+        return self.format == "console" if self.text is None else self.text
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, validated. Building one reads no file and no environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix="FSBOT_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        enable_decoding=False,
+    )
+
+    esl: Esl = Field(default_factory=Esl)
+    recordings: Recordings = Field(default_factory=Recordings)
+    filter: Filter = Field(default_factory=Filter)
+    transcripts: Transcripts = Field(default_factory=Transcripts)
+    engine: Engine = Field(default_factory=Engine)
+    vad: Vad = Field(default_factory=Vad)
+    log: Log = Field(default_factory=Log)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
