@@ -1,0 +1,246 @@
+"""Logging: structlog lines for people or JSON lines for machines, on stderr.
+
+`configure` is called once by the command line. Modules use `structlog.get_logger("fsbot.<room>")`;
+what belongs to a call is logged through a logger bound to its `call_uuid`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable
+from typing import Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# What people say and who they are: in the log only if log.text says so.
+PRIVATE_FIELDS = frozenset({"text", "tentative", "caller", "callee", "destination"})
+HIDDEN = "(hidden)"
+SECRET_FIELDS = frozenset({"password", "secret", "token"})
+MASK = "********"
+
+# Lines that wait for a stderr that nobody reads; more are dropped, and counted.
+MAX_WAITING_LINES = 10_000
+
+_COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_BOLD, _CYAN, _RESET = "\x1b[1m", "\x1b[36m", "\x1b[0m"
+_BARE_VALUE = re.compile(r"[\w.:/+@%,*~-]+")
+_CHATTY = ("numba", "urllib3", "asyncio", "markdown_it")
+
+
+def configure(
+    *,
+    format: Literal["console", "json"] = "console",
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    show_text: bool | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Send structlog, `logging` and `warnings` to `stream` (default stderr); may be called again.
+
+    `show_text`: whether PRIVATE_FIELDS are logged; None: for console only.
+    """
+    global _writer
+    target = sys.stderr if stream is None else stream
+    colours = format == "console" and target.isatty() and not os.environ.get("NO_COLOR")
+    hide = [] if (format == "console" if show_text is None else show_text) else [_hide_private]
+    render: list[Processor] = (
+        [structlog.processors.JSONRenderer()] if format == "json" else [ConsoleLine(colours)]
+    )
+    threshold = getattr(logging, level.upper())
+    previous, _writer = _writer, _Writer(target)
+    if previous is not None:
+        previous.stop()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *hide,
+            _mask_secrets,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            *render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=_Sink,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _FromStdlib)]:
+        root.removeHandler(handler)
+    root.addHandler(_FromStdlib())
+    root.setLevel(threshold)
+    logging.captureWarnings(True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def flush(timeout: float = 2.0) -> None:
+    """Wait until all lines so far are written, at most `timeout` seconds."""
+    if _writer is not None:
+        _writer.flush(timeout)
+
+
+def printable(text: str) -> str:
+    """`text` on one line and harmless to a terminal: control, formatting (bidirectional
+    overrides) and undecodable characters as backslash escapes; every kind of blank is kept."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"
+        else json.dumps(character).strip('"')
+        if character > "\xff" or character in "\n\r\t"
+        else f"\\x{ord(character):02x}"
+        for character in text
+    )
+
+
+class ConsoleLine:
+    """Renders an event for people: time, level, event, key=value, logger; values are escaped and,
+    where they could be mistaken for more fields, quoted. A traceback follows, indented."""
+
+    def __init__(self, colours: bool) -> None:
+        self._colours = colours
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> str:
+        level = event.pop("level")
+        exception, stack = event.pop("exception", ""), event.pop("stack", "")
+        parts = [
+            event.pop("timestamp"),
+            self._in(_COLOURS.get(level, ""), f"{level:<7}"),
+            self._in(_BOLD, printable(str(event.pop("event")))),
+        ]
+        source = event.pop("logger")
+        parts += [f"{self._in(_CYAN, printable(key))}={_value(event[key])}" for key in event]
+        if source:
+            parts.append(f"[{printable(source)}]")
+        lines = [" ".join(parts)]
+        for block in (stack, exception):
+            lines += [f"    | {printable(line)}" for line in block.splitlines()]
+        return "\n".join(lines)
+
+    def _in(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._colours and colour else text
+
+
+def _value(value: object) -> str:
+    if value is None or isinstance(value, bool | int | float):
+        return str(value)
+    if not isinstance(value, str | os.PathLike):
+        return printable(repr(value))
+    text = str(value)
+    if _BARE_VALUE.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(escaped)}"'
+
+
+def _hide_private(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    for field in PRIVATE_FIELDS & event.keys():
+        event[field] = HIDDEN
+    return event
+
+
+def _mask_secrets(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    for field in SECRET_FIELDS & event.keys():
+        event[field] = MASK
+    return event
+
+
+class _FromStdlib(logging.Handler):
+    """Passes records of `logging` on to structlog, so that all lines look and are escaped alike."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # structlog knows the five standard levels only.
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        exc_info = record.exc_info if record.exc_info and record.exc_info[0] else None
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # arguments that do not fit the format
+            message = f"{record.msg} {record.args!r}"
+        if record.name == "root":
+            # Libraries that log on the root logger put what they handle into the message:
+            # greenswitch writes callers' numbers and whole events there.
+            where = f"{record.module}:{record.lineno}"
+            structlog.get_logger(record.module).log(
+                level, "library message", text=message, where=where, exc_info=exc_info
+            )
+        else:
+            structlog.get_logger(record.name).log(level, message, exc_info=exc_info)
+
+
+class _Sink:
+    """What structlog calls a logger: takes rendered lines."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        if _writer is not None:
+            _writer.write(line)
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _Writer:
+    """Writes lines in a thread of its own.
+
+    A terminal that is stopped (Ctrl-S) or a pipe that nobody reads blocks whoever writes. That may
+    not be the gevent hub: a bot that stops reading its event socket freezes every other client of
+    that FreeSWITCH (FACTS.md 7). The queue's lock is a real one and is never held for long, so
+    greenlets and threads may both log.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: queue.SimpleQueue[str | Callable[[], object] | None] = queue.SimpleQueue()
+        self._dropped = 0
+        threading.Thread(target=self._run, name="fsbot log", daemon=True).start()
+
+    def write(self, line: str) -> None:
+        if self._waiting.qsize() < MAX_WAITING_LINES:
+            self._waiting.put(line)
+        else:
+            self._dropped += 1
+
+    def flush(self, timeout: float) -> None:
+        done = threading.Event()
+        self._waiting.put(done.set)
+        done.wait(timeout)
+
+    def stop(self) -> None:
+        self.flush(2.0)
+        self._waiting.put(None)
+
+    def _run(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            try:
+                if isinstance(item, str):
+                    self._stream.write(_encodable(item, self._stream) + "\n")
+                if self._waiting.empty() or not isinstance(item, str):
+                    self._stream.flush()
+            except (OSError, ValueError):
+                pass  # stderr is gone, and there is nowhere else to say so
+            if not isinstance(item, str):
+                item()
+            elif self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                structlog.get_logger("fsbot.log").warning("log lines dropped", lines=dropped)
+
+
+def _encodable(line: str, stream: TextIO) -> str:
+    encoding = stream.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+_writer: _Writer | None = None
+atexit.register(flush)
