@@ -67,8 +67,8 @@ def print_models(models_dir: Path | None) -> None:
         if folder := folders.pop(model.name, None):
             table.add_row(*_stored_row(names, folder))
         elif files := openai_files(model, models_dir):
-            source = Text(str(files[0]))
-            table.add_row(names, str(model.megabytes), "yes", source, model.licence)
+            file = Text(str(files[0]))
+            table.add_row(names, str(model.megabytes), "yes", file, model.licence)
         else:
             source = "openai-whisper" + (", wheels" if model.uploads else "")
             table.add_row(names, str(model.megabytes), "no", source, model.licence)

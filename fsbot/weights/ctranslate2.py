@@ -111,6 +111,8 @@ def _parse(reader: _Reader) -> dict[str, Tensor]:
         if target not in variables:
             raise UserError(f"{alias} is an alias of {target}, which is missing")
         variables[alias] = variables[target]
+        if f"{target}_scale" in variables:  # aliases are made before weights are quantised
+            variables[f"{alias}_scale"] = variables[f"{target}_scale"]
     if reader.left:
         raise UserError(f"{reader.left} bytes too many at the end")
     return variables

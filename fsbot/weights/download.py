@@ -39,10 +39,13 @@ def fetch_url(url: str, sha256: str, most: int, partial: Path, report: Report) -
                     if output.tell() > most:
                         break
                 arrived = output.tell()
+        if arrived > most:
+            partial.unlink()
+            raise UserError(f"{host}: sends more than the {most} bytes that were expected")
         if arrived < total:  # http.client says nothing when the connection closes early
             raise UserError(f"{host}: broke off after {arrived} of {total} bytes")
     except urllib.error.HTTPError as error:
-        if error.code != NOT_SATISFIABLE:
+        if error.code != NOT_SATISFIABLE or not start:
             raise UserError(f"{host}: the server says {error.code} {error.reason}") from None
         # All of it had arrived already: the sum decides.
     except urllib.error.URLError as error:

@@ -56,7 +56,7 @@ def pull(
     if model is None:
         raise manifest.unknown(name, stored_folders(models_dir))
     directory = models_directory(models_dir)
-    with locked(directory):
+    with locked(directory, observer.step):
         if file is None and (stored := _sound(model, observer, models_dir)):
             return stored
         if file is not None:

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -204,10 +204,11 @@ def staging_folder(models_dir: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(models_dir: Path) -> Iterator[None]:
+def locked(models_dir: Path, waiting: Callable[[str], None] = print) -> Iterator[None]:
     """One writer at a time, over all processes; the kernel frees the lock of one that died.
 
-    Whatever a killed writer left behind is deleted first. Raises UserError if the store cannot be
+    `waiting` is told if there is another one. Whatever a killed writer left behind is deleted
+    first. Raises UserError if the store cannot be
     written to.
     """
     try:
@@ -219,7 +220,11 @@ def locked(models_dir: Path) -> Iterator[None]:
             remedy="Choose another one (engine.models_dir or FSBOT_MODELS_DIR).",
         ) from None
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(f"another fsbot is writing to {models_dir}: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in models_dir.glob(f"{STAGING}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
