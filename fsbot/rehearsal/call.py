@@ -1,0 +1,339 @@
+"""One call being played: its legs, its place in the sound, the order of its events."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from fsbot.rehearsal.events import Core
+from fsbot.rehearsal.leg import Codec, Fire, Leg, Profile, Recording
+from fsbot.rehearsal.script import CallScript
+from fsbot.rehearsal.sound import (
+    FRAME_SECONDS,
+    FRAMES_PER_SECOND,
+    Layout,
+    frame,
+    idle_frame,
+    ringback,
+)
+from fsbot.rehearsal.variables import cdr_variables, leg_variables
+
+_RINGBACK = ringback()
+
+
+class Call:
+    """Plays a CallScript; `tick` is 20 ms of it. `legs[0]` is the A leg."""
+
+    def __init__(self, core: Core, fire: Fire, script: CallScript) -> None:
+        self.script = script
+        self.finished = False
+        self._core = core
+        self._fire = fire
+        self._actions = sorted(script.actions, key=lambda action: action.at)
+        self._ticks = 0
+        self._ticks_since_answer = 0
+        self._position = 0
+        self._application = ""
+        self.legs: list[Leg] = [self._first_leg()]
+        self._begin()
+
+    @property
+    def uuid(self) -> str:
+        return self.legs[0].uuid
+
+    @property
+    def recorded(self) -> Sequence[Recording]:
+        """Every recording of any leg, running or over."""
+        return [recording for leg in self.legs for recording in leg.recorded]
+
+    @property
+    def on_hold(self) -> bool:
+        return any(leg.held for leg in self.legs)
+
+    def tick(self) -> None:
+        """20 ms go by: audio first, then what the script has for this moment."""
+        for leg in self.legs:
+            if leg.has_media and not leg.held:
+                self._record_frame(leg)
+        self._ticks += 1
+        leg = self.legs[0]
+        if not leg.answered:
+            self._proceed_to_answer()
+            return
+        if not self.on_hold:
+            self._position += 1
+        self._ticks_since_answer += 1
+        while self._actions and self._ticks_since_answer >= _ticks(self._actions[0].at):
+            self._actions.pop(0).perform(self)
+            if self.finished:
+                return
+        plays = self.script.repeat * self.script.sound.frames
+        if plays and self._position >= plays + _ticks(self.script.tail):
+            self.hang_up("NORMAL_CLEARING")
+
+    # -- what befalls a call -----------------------------------------------------------------
+
+    def pre_answer(self) -> None:
+        """Early media; a recording that starts before the answer forces it."""
+        leg = self.legs[0]
+        leg.answer_state = "early"
+        leg.stamp("Channel-Progress-Media")
+        leg.emit("CHANNEL_PROGRESS_MEDIA")
+        leg.enter_call_state("EARLY")
+
+    def hold(self) -> None:
+        self.legs[0].hold()
+
+    def unhold(self) -> None:
+        self.legs[0].unhold()
+
+    def renegotiate(self, codec: Codec) -> None:
+        for leg in self.legs:
+            leg.set_codec(codec)
+
+    def hang_up(self, cause: str = "NORMAL_CLEARING") -> None:
+        """The whole end of a call, in FreeSWITCH's order; every file is complete after it."""
+        if self.finished:
+            return
+        self.finished = True
+        for leg in self.legs:
+            leg.answer_state = "hangup"
+            leg.hangup_cause = cause
+            leg.emit("CHANNEL_HANGUP")
+        first = self.legs[0]
+        for leg in self.legs:
+            leg.stamp("Channel-Hangup")
+        if first.other_type == "originatee":
+            first.emit("CHANNEL_UNBRIDGE", before=self._bridge_headers())
+            self.legs[1].call_uuid = self.legs[1].uuid
+        else:
+            self._end_application()
+        for leg in reversed(self.legs):
+            leg.enter("CS_HANGUP")
+            for path in list(leg.recordings):
+                leg.stop_recording(path)
+            leg.enter_call_state("HANGUP")
+            leg.enter("CS_REPORTING")
+            leg.variables.update(cdr_variables(leg))
+            leg.emit("CHANNEL_HANGUP_COMPLETE", before=[("Hangup-Cause", cause)])
+            leg.emit("CHANNEL_DESTROY")
+            leg.enter("CS_DESTROY")
+
+    # -- its beginning -----------------------------------------------------------------------
+
+    def _first_leg(self) -> Leg:
+        script = self.script
+        outbound = script.direction == "outbound"
+        loopback = script.endpoint == "loopback"
+        profile = Profile(
+            script.caller_name or script.caller_number,
+            script.caller_number,
+            script.destination,
+            script.context,
+        )
+        if outbound:
+            profile.source = "src/switch_ivr_originate.c"
+            profile.callee_name, profile.callee_number = "Outbound Call", script.destination
+        if loopback:
+            name = f"loopback/{script.destination}-a"
+        else:
+            user = script.destination if outbound else script.caller_number
+            name = f"sofia/internal/{user}@127.0.0.1:5080"
+        return self._leg(
+            name,
+            "outbound" if outbound or loopback else "inbound",
+            profile,
+            uuid=script.uuid or str(uuid.uuid4()),
+            far_is_callee=outbound,
+        )
+
+    def _leg(
+        self, name: str, direction: str, profile: Profile, uuid: str, far_is_callee: bool
+    ) -> Leg:
+        self._core.sessions_since_start += 1
+        leg = Leg(
+            self._core,
+            self._fire,
+            direction,
+            name,
+            profile,
+            far_party="callee" if far_is_callee else "caller",
+            write_side_idle=self.script.sound.callee is None,
+            uuid=uuid,
+            hit_dialplan=direction == "inbound",
+        )
+        leg.variables = leg_variables(leg, self._core.sessions_since_start)
+        leg.variables.update(self.script.variables)
+        return leg
+
+    def _begin(self) -> None:
+        leg = self.legs[0]
+        leg.enter("CS_NEW")
+        if leg.direction == "inbound":
+            leg.set_codec(self.script.codec)
+        leg.enter("CS_INIT")
+        leg.emit("CHANNEL_CREATE")
+        if self.script.endpoint == "loopback":
+            self._add_loopback_peer()
+        if leg.direction == "inbound":
+            leg.enter_call_state("RINGING")
+            leg.enter("CS_ROUTING")
+            leg.enter("CS_EXECUTE")
+        else:
+            leg.enter("CS_ROUTING")
+            leg.enter("CS_CONSUME_MEDIA")
+        if self.script.ring > 0:
+            leg.stamp("Channel-Progress")
+            leg.emit("CHANNEL_PROGRESS")
+        self._proceed_to_answer()
+
+    def _proceed_to_answer(self) -> None:
+        leg = self.legs[0]
+        ringing = _ticks(self.script.ring)
+        if self._ticks < ringing:
+            return
+        if self._ticks < ringing + _ticks(self.script.early_media):
+            if not leg.has_media:
+                self.pre_answer()
+            return
+        if self.script.bridged:
+            self._add_bridged_leg()
+            leg.stamp("Channel-Progress")
+            leg.emit("CHANNEL_PROGRESS")
+            self._answer(leg)
+            self._bridge()
+            return
+        execution = leg.execute("answer") if leg.direction == "inbound" else ""
+        self._answer(leg)
+        for peer in self.legs[1:]:
+            self._answer(peer)
+        if execution:
+            leg.executed(execution)
+        self._start_application()
+
+    def _answer(self, leg: Leg) -> None:
+        if not leg.codec:
+            leg.set_codec(self.script.codec)
+        leg.answer_state = "answered"
+        leg.stamp("Channel-Answered")
+        leg.variables["endpoint_disposition"] = "ANSWER"
+        leg.emit("CHANNEL_ANSWER")
+        leg.enter_call_state("ACTIVE")
+
+    def _start_application(self) -> None:
+        leg = self.legs[0]
+        if leg.state == "CS_CONSUME_MEDIA":
+            leg.enter("CS_EXECUTE")
+        if leg.write_side_idle:
+            self._application = leg.execute("park")
+        else:
+            self._application = leg.execute("playback", self.script.sound.name)
+            leg.emit("PLAYBACK_START", after=[("Playback-File-Path", self.script.sound.name)])
+
+    def _end_application(self) -> None:
+        leg = self.legs[0]
+        if not self._application:
+            return
+        if not leg.write_side_idle:
+            path = self.script.sound.name
+            leg.emit(
+                "PLAYBACK_STOP", after=[("Playback-File-Path", path), ("Playback-Status", "done")]
+            )
+        leg.executed(self._application)
+
+    def _add_bridged_leg(self) -> None:
+        first = self.legs[0]
+        profile = Profile(
+            first.profile.caller_name,
+            first.profile.caller_number,
+            "2002",
+            first.profile.context,
+            callee_name="Outbound Call",
+            callee_number="2002",
+        )
+        second = self._leg(
+            "sofia/internal/2002@127.0.0.1:5090",
+            "outbound",
+            profile,
+            uuid=str(uuid.uuid4()),
+            far_is_callee=first.far_party == "caller",
+        )
+        second.join(first, "originator")
+        second.call_uuid = first.uuid
+        second.variables["call_uuid"] = first.uuid
+        second.variables["originator"] = first.uuid
+        self.legs.append(second)
+        second.enter("CS_NEW")
+        second.enter("CS_INIT")
+        second.emit("CHANNEL_CREATE")
+        second.enter("CS_ROUTING")
+        second.enter("CS_CONSUME_MEDIA")
+        second.stamp("Channel-Progress")
+        second.emit("CHANNEL_PROGRESS")
+        second.enter_call_state("RINGING")
+        self._answer(second)
+        first.profile.callee_name = profile.callee_name
+        first.profile.callee_number = profile.callee_number
+
+    def _bridge(self) -> None:
+        first, second = self.legs
+        first.join(second, "originatee")
+        first.stamp("Channel-Bridged")
+        first.emit("CHANNEL_BRIDGE", before=self._bridge_headers())
+        second.stamp("Channel-Bridged")
+        first.variables["bridge_uuid"] = second.uuid
+        second.variables["bridge_uuid"] = first.uuid
+        second.enter("CS_EXCHANGE_MEDIA")
+
+    def _bridge_headers(self) -> list[tuple[str, str]]:
+        return [
+            ("Bridge-A-Unique-ID", self.legs[0].uuid),
+            ("Bridge-B-Unique-ID", self.legs[1].uuid),
+        ]
+
+    def _add_loopback_peer(self) -> None:
+        first = self.legs[0]
+        peer = self._leg(
+            f"loopback/{self.script.destination}-b",
+            "inbound",
+            Profile(
+                first.profile.caller_name, first.profile.caller_number, first.profile.destination
+            ),
+            uuid=str(uuid.uuid4()),
+            far_is_callee=True,
+        )
+        self.legs.append(peer)
+        peer.enter("CS_NEW")
+        peer.set_codec(self.script.codec)
+        peer.enter("CS_INIT")
+        peer.emit("CHANNEL_CREATE")
+        peer.enter_call_state("RINGING")
+        peer.enter("CS_ROUTING")
+        peer.enter("CS_EXECUTE")
+
+    # -- audio -------------------------------------------------------------------------------
+
+    def _record_frame(self, leg: Leg) -> None:
+        for path, recording in list(leg.recordings.items()):
+            if recording.options.answer_required and not leg.answered:
+                continue
+            recording.file.push(self._frame(leg, recording))
+            if recording.limit_epoch and time.time() >= recording.limit_epoch:
+                leg.stop_recording(path)
+
+    def _frame(self, leg: Leg, recording: Recording) -> bytes:
+        codec_rate = leg.codec.rate if leg.codec else recording.codec_rate
+        # The file's resampler was set up for the codec at the start and does not notice a new one.
+        rate = recording.rate * codec_rate // recording.codec_rate
+        layout: Layout = recording.options.layout
+        if not leg.answered:
+            track = _RINGBACK.render("caller", layout, codec_rate, rate)
+            return frame(track, self._ticks % _RINGBACK.frames, rate)
+        sound = self.script.sound
+        if self.on_hold or (0 < self.script.repeat * sound.frames <= self._position):
+            return idle_frame(layout.channels, int(rate * FRAME_SECONDS))
+        track = sound.render(leg.far_party, layout, codec_rate, rate)
+        return frame(track, self._position % sound.frames, rate)
+
+
+def _ticks(seconds: float) -> int:
+    return round(seconds * FRAMES_PER_SECOND)

@@ -1,0 +1,88 @@
+"""What happens in a rehearsed call: its parties, its sound, and things that befall it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from fsbot.rehearsal.leg import Codec
+from fsbot.rehearsal.sound import Sound
+
+if TYPE_CHECKING:
+    from fsbot.rehearsal.call import Call
+
+
+class Action(Protocol):
+    """Something that happens `at` seconds after the answer."""
+
+    @property
+    def at(self) -> float: ...
+
+    def perform(self, call: "Call") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The far end of the first leg puts the call on hold: its recordings stop growing."""
+
+    at: float
+
+    def perform(self, call: "Call") -> None:
+        call.hold()
+
+
+@dataclass(frozen=True, slots=True)
+class Unhold:
+    at: float
+
+    def perform(self, call: "Call") -> None:
+        call.unhold()
+
+
+@dataclass(frozen=True, slots=True)
+class Renegotiate:
+    """A re-INVITE to another codec: the rate inside a running recording changes."""
+
+    at: float
+    codec: Codec
+
+    def perform(self, call: "Call") -> None:
+        call.renegotiate(self.codec)
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """The call ends before its sound does."""
+
+    at: float
+    cause: str = "NORMAL_CLEARING"
+
+    def perform(self, call: "Call") -> None:
+        call.hang_up(self.cause)
+
+
+@dataclass(frozen=True, slots=True)
+class CallScript:
+    """One call, as `RehearsalSwitch.place` plays it.
+
+    `ring` seconds pass before the answer, `early_media` more with the ringing tone on the line.
+    The call hangs up `tail` seconds after its sound has been played `repeat` times; `repeat` 0
+    plays it for ever. A sound with one channel leaves the leg parked, its write side idle.
+    `bridged` adds a B leg; `endpoint` loopback makes the two channels of a loopback call.
+    """
+
+    sound: Sound
+    caller_number: str = "0612345678"
+    caller_name: str = ""
+    destination: str = "9196"
+    context: str = "default"
+    direction: Literal["inbound", "outbound"] = "inbound"
+    endpoint: Literal["sofia", "loopback"] = "sofia"
+    codec: Codec = field(default_factory=Codec)
+    uuid: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    ring: float = 0.0
+    early_media: float = 0.0
+    bridged: bool = False
+    actions: tuple[Action, ...] = ()
+    repeat: int = 1
+    tail: float = 0.5

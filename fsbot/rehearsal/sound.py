@@ -1,0 +1,152 @@
+"""What is said in a rehearsed call: two parties' audio, cut into a recording's 20 ms frames."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from fsbot.errors import UserError
+
+FRAME_SECONDS = 0.02
+FRAMES_PER_SECOND = 50
+# A party that sends nothing is not zero in a recording, see FACTS.md, section 1.
+IDLE_SAMPLE = -1
+
+Party = Literal["caller", "callee"]
+Samples = NDArray[np.int16]
+
+
+class Layout(Enum):
+    """Which directions of a leg a recording holds, and how they are laid out."""
+
+    MIX = "mix"
+    READ = "read"
+    WRITE = "write"
+    STEREO = "stereo"
+    STEREO_SWAPPED = "stereo swapped"
+
+    @property
+    def channels(self) -> int:
+        return 2 if self in (Layout.STEREO, Layout.STEREO_SWAPPED) else 1
+
+
+class Sound:
+    """Both parties of a conversation, int16 at one rate.
+
+    `callee` is None where nobody speaks to the caller: the leg is parked, its write side idle.
+    Rendered forms are kept, so a hundred calls with the same file resample it once.
+    """
+
+    def __init__(self, name: str, rate: int, caller: Samples, callee: Samples | None) -> None:
+        self.name = name
+        self.rate = rate
+        self.caller = caller
+        self.callee = callee
+        self._rendered: dict[tuple[Party, Layout, int, int], Samples] = {}
+
+    @property
+    def seconds(self) -> float:
+        return len(self.caller) / self.rate
+
+    @property
+    def frames(self) -> int:
+        """Length in 20 ms frames, the last one perhaps cut short."""
+        return -(-len(self.caller) * FRAMES_PER_SECOND // self.rate)
+
+    def render(self, reads: Party, layout: Layout, codec_rate: int, rate: int) -> Samples:
+        """The whole sound as a leg's recording at `rate` Hz, shape (samples, channels).
+
+        `reads` is the party at the far end of the leg: what it says is the leg's read side.
+        The sound passes the leg's codec first: no band above half of `codec_rate` survives.
+        """
+        key = (reads, layout, codec_rate, rate)
+        if key not in self._rendered:
+            self._rendered[key] = self._render(*key)
+        return self._rendered[key]
+
+    def _render(self, reads: Party, layout: Layout, codec_rate: int, rate: int) -> Samples:
+        spoken, heard = self._party(reads == "caller"), self._party(reads == "callee")
+        if layout is Layout.READ:
+            sides = [spoken]
+        elif layout is Layout.WRITE:
+            sides = [heard]
+        elif layout is Layout.MIX:
+            limits = np.iinfo(np.int16)
+            total = spoken.astype(np.int32) + heard
+            sides = [np.clip(total, limits.min, limits.max).astype(np.int16)]
+        else:
+            sides = [heard, spoken] if layout is Layout.STEREO_SWAPPED else [spoken, heard]
+        track = np.stack(sides, axis=1)
+        through_codec = _resample(track, self.rate, min(codec_rate, self.rate))
+        return _resample(through_codec, min(codec_rate, self.rate), rate)
+
+    def _party(self, is_caller: bool) -> Samples:
+        if is_caller:
+            return self.caller
+        return idle(len(self.caller)) if self.callee is None else self.callee
+
+
+def _resample(track: Samples, rate: int, new_rate: int) -> Samples:
+    if rate == new_rate:
+        return track
+    resampled: Samples = soxr.resample(track, rate, new_rate)
+    return resampled
+
+
+def idle(samples: int) -> Samples:
+    """What a direction without any audio looks like in a recording."""
+    return np.full(samples, IDLE_SAMPLE, np.int16)
+
+
+def frame(track: Samples, index: int, rate: int) -> bytes:
+    """20 ms of a rendered track, frame `index` from 0; idle beyond its end."""
+    size = int(rate * FRAME_SECONDS)
+    cut = track[index * size : (index + 1) * size]
+    if len(cut) == size:
+        return cut.tobytes()
+    return cut.tobytes() + idle_frame(track.shape[1], size - len(cut))
+
+
+def idle_frame(channels: int, samples: int) -> bytes:
+    return idle(samples * channels).tobytes()
+
+
+def ringback() -> Sound:
+    """Early media: the caller is silent and hears the French ringing tone, 440 Hz 1.5 s in 5 s."""
+    rate = 8000
+    seconds = np.arange(5 * rate) / rate
+    tone = np.where(seconds < 1.5, 6000 * np.sin(2 * np.pi * 440 * seconds), 0)
+    return Sound("ringback", rate, idle(len(tone)), tone.astype(np.int16))
+
+
+def load_sound(path: Path, rate: int = 8000, channels: int = 1) -> Sound:
+    """Read an audio file: one channel is the caller, of two the left is the caller's.
+
+    `rate` and `channels` say what a headerless `.raw` file (s16le) holds; other files say it
+    themselves. Raises UserError, naming the file.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no sound file {path}", "Give a wav, flac or raw file.")
+    try:
+        if path.suffix == ".raw":
+            data = np.frombuffer(path.read_bytes()[: path.stat().st_size & ~1], "<i2")
+            data = data[: len(data) // channels * channels].reshape(-1, channels)
+        else:
+            data, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise UserError(
+            f"The sound file {path} cannot be read: {error}", "Give a wav, flac or raw file."
+        ) from error
+    if not len(data):
+        raise UserError(f"The sound file {path} is empty", "Give one with speech in it.")
+    if data.shape[1] > 2:
+        raise UserError(
+            f"The sound file {path} has {data.shape[1]} channels",
+            "Give one channel (the caller) or two (left: the caller, right: the callee).",
+        )
+    callee = np.ascontiguousarray(data[:, 1]) if data.shape[1] == 2 else None
+    return Sound(path.name, rate, np.ascontiguousarray(data[:, 0]), callee)
