@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from raw_client import CAPTURES, RawClient, capture_messages
+from raw_client import CAPTURES, RawClient, capture_events, capture_messages, speech
 
+from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 
 CORE = re.compile(
@@ -52,3 +53,44 @@ def test_subscribers_get_the_captured_events(
     for index, (our, their) in enumerate(zip(ours, theirs, strict=False)):
         assert our == their, index
     assert len(ours) == len(theirs)
+
+
+def test_a_parked_channel_gives_the_event_back_without_a_name(
+    switch: RehearsalSwitch, client: RawClient
+) -> None:
+    client.login().request("event plain ALL")
+    call = switch.place(CallScript(speech(5)))
+    client.request("sendevent CUSTOM", [("Event-Subclass", "a::b"), ("Unique-ID", call.uuid)])
+    client.wait(lambda: any(event.subclass == "a::b" for event in client.events))
+    ours = next(event for event in client.events if event.subclass == "a::b").headers
+    theirs = next(e for e in capture_events("sendevent_unique_id_all.esl") if not e.name).headers
+    assert "Event-Name" not in ours
+    custom = ["Event-Subclass", "Command", "Unique-ID", "Event-UUID", "Channel-State"]
+    assert [name for name in theirs if name != "T"][:5] == custom
+    assert list(ours)[:5] == custom
+
+
+def test_any_other_live_channel_keeps_the_event(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login().request("event plain CUSTOM a::b")
+    call = switch.place(CallScript(speech(5, stereo=True)))
+    reply = client.request(
+        "sendevent CUSTOM", [("Event-Subclass", "a::b"), ("Unique-ID", call.uuid)]
+    )
+    assert reply.reply_text.startswith("+OK ")
+    client.request("sendevent CUSTOM", [("Event-Subclass", "a::b"), ("Unique-ID", "dead")])
+    client.wait_event("CUSTOM")
+    switch.wait(lambda: False, 0.1)
+    assert [event.headers["Unique-ID"] for event in client.events] == ["dead"]
+
+
+def test_what_clients_sent_can_be_inspected(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login()
+    client.send(
+        b"sendevent CUSTOM\nEvent-Subclass: fsbot::transcription\nCall-UUID: u1\n"
+        b'Content-Length: 12\n\n{"text": ""}'
+    )
+    client.wait(lambda: len(client.replies) == 2)
+    (event,) = switch.custom_events("fsbot::transcription", "u1")
+    assert event.body == b'{"text": ""}'
+    assert switch.custom_events("fsbot::transcription", "u2") == []
+    assert switch.received_per_kind == {"fsbot::transcription": 1}

@@ -1,0 +1,56 @@
+"""What tests of the bot can make go wrong."""
+
+import pytest
+from gevent import Timeout
+from raw_client import RawClient, speech
+
+from fsbot.errors import UserError
+from fsbot.rehearsal.script import CallScript
+from fsbot.rehearsal.server import RehearsalSwitch
+
+
+def test_a_mute_switch_keeps_the_connection_open(
+    switch: RehearsalSwitch, client: RawClient
+) -> None:
+    client.login()
+    switch.faults.mute = True
+    with pytest.raises(Timeout):
+        client.wait(lambda: client.request("api status"), timeout=0.2)
+    assert not client.ended
+
+
+def test_recordings_can_be_refused(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login()
+    call = switch.place(CallScript(speech(5)))
+    switch.faults.refuse_recording = "-ERR Cannot record session!\n"
+    reply = client.api(f"uuid_record {call.uuid} start /nowhere.raw")
+    assert reply == "-ERR Cannot record session!\n"
+
+
+def test_a_lost_reply_still_delivers_the_event(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login().request("event plain CUSTOM a::b")
+    switch.faults.lose_event_replies = 1
+    client.send(b"sendevent CUSTOM\nEvent-Subclass: a::b\n\n")
+    client.wait_event("CUSTOM")
+    assert len(client.replies) == 2
+    client.request("sendevent CUSTOM", [("Event-Subclass", "a::b")])
+
+
+def test_events_can_be_lost(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login().request("event plain CHANNEL_CREATE CHANNEL_ANSWER")
+    switch.faults.lose_events = frozenset({"CHANNEL_CREATE"})
+    switch.place(CallScript(speech(5)))
+    client.wait_event("CHANNEL_ANSWER")
+    assert client.names() == ["CHANNEL_ANSWER"]
+
+
+def test_clients_can_be_dropped_and_come_back(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login()
+    switch.drop_clients()
+    client.wait(lambda: client.ended)
+    RawClient(switch.port).login()
+
+
+def test_a_port_in_use_is_the_users_mistake(switch: RehearsalSwitch) -> None:
+    with pytest.raises(UserError, match=f"127.0.0.1:{switch.port}"):
+        RehearsalSwitch(port=switch.port).start()
