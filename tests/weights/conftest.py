@@ -51,19 +51,22 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class FileServer:
-    """Serves `content` with ranges, like openai-whisper's host; can break off, lie or refuse."""
+    """Serves `content` with ranges, like openai-whisper's host; can wait, break off, lie or refuse."""
 
     def __init__(self) -> None:
         self.content = b""
         self.break_after: int | None = None
         self.status = 0
         self.ranges: list[str | None] = []
+        self.gate = threading.Event()
+        self.gate.set()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked = self.headers.get("Range")
                 outer.ranges.append(asked)
+                outer.gate.wait(60)
                 if outer.status:
                     self.send_error(outer.status)
                     return
