@@ -51,7 +51,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class FileServer:
-    """Serves `content` with ranges, like openai-whisper's host; can wait, break off, lie or refuse."""
+    """Serves `content` with ranges; can wait, break off, lie or refuse."""
 
     def __init__(self) -> None:
         self.content = b""
