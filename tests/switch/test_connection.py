@@ -15,6 +15,7 @@ import gevent
 import pytest
 from gevent.event import Event as Flag
 from greenswitch import InboundESL
+from greenswitch.esl import NotConnectedError
 from structlog.testing import capture_logs
 
 from fsbot.switch.codec import encode_message
@@ -445,6 +446,7 @@ class TestDeathInsideABody:
         from gevent import socket
         from gevent.server import StreamServer
         from greenswitch import InboundESL
+from greenswitch.esl import NotConnectedError
         from fsbot.switch.connection import Connection
 
         def serve(sock, address):
@@ -533,6 +535,28 @@ class TestDisconnectNotice:
         with pytest.raises(ConnectionLost, match="The system is being shut down"):
             link.api("status", timeout=60)
         stay.set()
+
+
+class TestStopping:
+    @staticmethod
+    def deaf(peer):
+        peer.log_in()
+        while peer.command():
+            pass
+
+    def test_plain_waits_for_ever_for_the_goodbye(self, plain):
+        assert never_returns(plain(self.deaf).stop)
+
+    def test_ours_does_not(self, ours, wait_until):
+        link = ours(self.deaf)
+        waiting = gevent.spawn(link.api, "status", 60)
+        wait_until(lambda: link.unanswered)
+        with gevent.Timeout(10):
+            link.stop()
+
+        assert link.close_reason == "closed by this side"
+        waiting.join(timeout=10)
+        assert isinstance(waiting.exception, ConnectionLost)
 
 
 class TestEventBody:
@@ -669,6 +693,12 @@ class TestRefusals:
         assert f"127.0.0.1:{server.port}" in user_error.message
         assert "refused" in user_error.message
         assert "esl.host and esl.port" in user_error.remedy
+
+    def test_plain_does_not_know_an_access_list_from_a_broken_link(self, switch, captures):
+        port = switch(lambda peer: peer.send(captures.received("acl_reject"))).port
+        with pytest.raises(NotConnectedError) as raised:
+            InboundESL("127.0.0.1", port, "ClueCon").connect()
+        assert str(port) not in str(raised.value)
 
     @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 70])
     def test_a_name_that_is_none(self, host):

@@ -1,0 +1,165 @@
+"""Which leg is which: A or B, whose voice is on which side, and whether it is to be transcribed."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from fsbot.switch.codec import Event
+
+_MICROSECONDS = 1_000_000
+_NO = frozenset({"false", "no", "off", "0"})
+
+
+class Role(StrEnum):
+    """A: the leg that a call began with. B: one that FreeSWITCH dialled for another leg."""
+
+    A = "A"
+    B = "B"
+
+
+class Side(StrEnum):
+    CALLER = "caller"
+    CALLEE = "callee"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One channel as an event (or uuid_dump) described it; empty texts where it said nothing.
+
+    `direction` is inbound (it called FreeSWITCH) or outbound (FreeSWITCH called it). `codec_rate`
+    is in Hz, 0 before a codec is agreed. `answered_at` is in Unix seconds, None before the answer.
+    `language` and `prompt` are the channel variables fsbot_language and fsbot_prompt; `declined`
+    is true with fsbot=false. All text comes from strangers.
+    """
+
+    uuid: str
+    call_uuid: str
+    direction: str
+    channel_name: str
+    caller_number: str
+    destination: str
+    context: str
+    codec_rate: int
+    answered_at: float | None
+    language: str
+    prompt: str
+    declined: bool
+
+    @classmethod
+    def from_event(cls, event: Event) -> "Leg":
+        """The leg of a channel event, of CHANNEL_DATA, or of what uuid_dump prints."""
+        headers = event.headers
+        answered = _whole_number(headers.get("Caller-Channel-Answered-Time"))
+        return cls(
+            uuid=headers.get("Unique-ID"),
+            call_uuid=headers.get("Channel-Call-UUID"),
+            direction=headers.get("Call-Direction") or headers.get("Caller-Direction"),
+            channel_name=headers.get("Channel-Name"),
+            caller_number=headers.get("Caller-Caller-ID-Number"),
+            destination=headers.get("Caller-Destination-Number"),
+            context=headers.get("Caller-Context"),
+            codec_rate=_whole_number(headers.get("Channel-Read-Codec-Rate")),
+            answered_at=answered / _MICROSECONDS if answered else None,
+            language=headers.get("variable_fsbot_language"),
+            prompt=headers.get("variable_fsbot_prompt"),
+            declined=headers.get("variable_fsbot").strip().lower() in _NO,
+        )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Not a telephone: one end of FreeSWITCH talking to itself."""
+        return self.channel_name.startswith("loopback/")
+
+    @property
+    def read_side(self) -> Side:
+        """Whose voice the leg says (left in a stereo recording), if it is an A leg."""
+        return Side.CALLEE if self.direction == "outbound" else Side.CALLER
+
+    @property
+    def write_side(self) -> Side:
+        """Whose voice the leg hears (right in a stereo recording), if it is an A leg."""
+        return Side.CALLER if self.direction == "outbound" else Side.CALLEE
+
+
+def _whole_number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+
+
+def role_in(event: Event) -> Role:
+    """The role that a channel event, or uuid_dump, gives its leg.
+
+    B legs carry `Other-Type: originator` from their CHANNEL_CREATE on. The far end of a loopback
+    pair (`loopback/…-b`, mod_loopback.c) is B too: its near end has the same sound.
+    Direction decides nothing: an originated call's A leg is outbound.
+    """
+    name = event.headers.get("Channel-Name")
+    far_end = name.startswith("loopback/") and name.endswith("-b")
+    return Role.B if far_end or event.headers.get("Other-Type") == "originator" else Role.A
+
+
+class LegRoles:
+    """Remembers each leg's role from the first word about it to its CHANNEL_DESTROY.
+
+    The first word counts for life, whatever later headers say: a B leg's own change when its
+    bridge ends.
+    """
+
+    def __init__(self) -> None:
+        self._roles: dict[str, Role] = {}
+
+    def observe(self, event: Event) -> Role | None:
+        """Take in an event; the role of its leg, None for one that describes no channel."""
+        uuid = event.headers.get("Unique-ID")
+        if not uuid or "Channel-Name" not in event.headers:
+            return None
+        if event.name == "CHANNEL_DESTROY":
+            return self._roles.pop(uuid, None) or role_in(event)
+        return self._roles.setdefault(uuid, role_in(event))
+
+    def settle(self, uuid: str, role: Role) -> Role:
+        """The role of a leg found otherwise than by an event; an earlier word still counts."""
+        return self._roles.setdefault(uuid, role)
+
+    def keep_only(self, uuids: Iterable[str]) -> None:
+        """Forget all legs but these: their CHANNEL_DESTROY went by while the link was down."""
+        alive = set(uuids)
+        self._roles = {uuid: role for uuid, role in self._roles.items() if uuid in alive}
+
+    def __len__(self) -> int:
+        return len(self._roles)
+
+
+@dataclass(frozen=True, slots=True)
+class LegFilter:
+    """Which legs to record. Contexts and destinations are shell-style patterns (`*`, `?`, `[…]`),
+    directions inbound or outbound; empty means all. B legs are recorded only with `each_leg`,
+    loopback legs only with `loopback`.
+    """
+
+    contexts: Sequence[str] = ()
+    destinations: Sequence[str] = ()
+    directions: Sequence[str] = ()
+    loopback: bool = False
+    each_leg: bool = False
+
+    def objection(self, leg: Leg, role: Role) -> str:
+        """Why the leg is not to be recorded, in a few words; empty if it is."""
+        if role is Role.B and not self.each_leg:
+            return "B leg"
+        if leg.is_loopback and not self.loopback:
+            return "loopback leg"
+        if leg.declined:
+            return "channel variable fsbot=false"
+        if self.directions and leg.direction not in self.directions:
+            return "direction"
+        if not _matches(leg.context, self.contexts):
+            return "context"
+        if not _matches(leg.destination, self.destinations):
+            return "destination"
+        return ""
+
+
+def _matches(text: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
