@@ -15,9 +15,9 @@ from fsbot.weights.store import (
     NAME,
     Origin,
     StoredModel,
-    find_stored,
     locked,
     models_directory,
+    read_stored,
     save,
     staging_folder,
     stored_folders,
@@ -57,7 +57,7 @@ def pull(
         raise manifest.unknown(name, stored_folders(models_dir))
     directory = models_directory(models_dir)
     with locked(directory, observer.step):
-        if file is None and (stored := _sound(model, observer, models_dir)):
+        if file is None and (stored := _sound(model, observer, directory)):
             return stored
         if file is not None:
             return _from_file(model, file, directory)
@@ -81,12 +81,14 @@ def import_model(path: Path, name: str, sha256: str, models_dir: Path | None = N
         return save(name, checkpoint, origin, directory)
 
 
-def _sound(model: Model, observer: Observer, models_dir: Path | None) -> StoredModel | None:
-    """The stored model, if there is one and nothing is wrong with it."""
+def _sound(model: Model, observer: Observer, directory: Path) -> StoredModel | None:
+    """The model in this very directory, if it is there and nothing is wrong with it."""
+    folder = directory / model.name
+    if not folder.exists():
+        return None
     try:
-        stored = find_stored(model.name, models_dir)
-        if stored:
-            stored.verify()
+        stored = read_stored(folder)
+        stored.verify()
         return stored
     except UserError as error:
         observer.failed(f"what is stored is damaged: {error.message}")

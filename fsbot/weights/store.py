@@ -105,8 +105,11 @@ def cache_directory() -> Path:
 
 
 def places(models_dir: Path | None = None) -> list[Path]:
-    """Where stored models are looked for, in order: models_directory(), then ./models."""
-    return list(dict.fromkeys([models_directory(models_dir), Path("models")]))
+    """Where models are looked for: as configured, where `fsbot models` puts them, ./models.
+
+    `fsbot models` reads no settings file, so what it fetched must be found with any setting.
+    """
+    return list(dict.fromkeys([models_directory(models_dir), models_directory(), Path("models")]))
 
 
 def stored_folders(models_dir: Path | None = None) -> dict[str, Path]:

@@ -60,6 +60,8 @@ def test_another_models_directory(store: Path, tmp_path: Path) -> None:
     assert models("--models-dir", other, "path", "x") == 0
     with pytest.raises(UserError, match="no model 'x'"):
         models("path", "x")
+    assert models("import", tmp_path / "fine-tuned", "--name", "y") == 0
+    assert models("--models-dir", other, "path", "y") == 0, "what is in the usual place is found"
 
 
 @pytest.mark.parametrize("action", ["path", "verify", "pull"])

@@ -125,6 +125,15 @@ def test_a_sound_model_is_not_fetched_again_and_a_damaged_one_is(
     assert "damaged" in notes.failures[0]
 
 
+def test_a_model_elsewhere_does_not_count_where_it_is_wanted(
+    store: Path, official: Manifest, notes: Notes, tmp_path: Path
+) -> None:
+    pull("tiny", notes, manifest=official)
+    stored = pull("tiny", notes, models_dir=tmp_path / "image", manifest=official)
+    assert stored.folder == tmp_path / "image" / "tiny"
+    stored.verify()
+
+
 def test_a_broken_download_goes_on_where_it_broke_off(
     store: Path, official: Manifest, file_server: FileServer, notes: Notes
 ) -> None:
