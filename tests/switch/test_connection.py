@@ -446,7 +446,6 @@ class TestDeathInsideABody:
         from gevent import socket
         from gevent.server import StreamServer
         from greenswitch import InboundESL
-from greenswitch.esl import NotConnectedError
         from fsbot.switch.connection import Connection
 
         def serve(sock, address):
@@ -463,11 +462,11 @@ from greenswitch.esl import NotConnectedError
         cls = {"plain": InboundESL, "ours": Connection}[sys.argv[1]]
         link = cls("127.0.0.1", server.server_port, "ClueCon")
         # A thread, for no greenlet may get its turn again.
-        killer = threading.Timer(1.5, lambda: __import__("os")._exit(42))
+        killer = threading.Timer(3.0, lambda: __import__("os")._exit(42))
         killer.daemon = True
         killer.start()
         link.connect()
-        gevent.sleep(0.5)
+        gevent.sleep(0.1)
         print("alive")
         __import__("os")._exit(0)
         """
