@@ -1,0 +1,86 @@
+"""What the engine says about one stream. All times are seconds of that stream's audio."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as spoken, with the punctuation that belongs to it.
+
+    start, end: seconds; probability: mean probability of its tokens, 0 to 1.
+    """
+
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Speech began at `at`; a new utterance is open."""
+
+    utterance: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WordsCommitted:
+    """The live text of an utterance grew, or the guess beyond it changed.
+
+    words: newly committed, never altered again; spoken: all committed so far, these included;
+    tentative: may change; speech_final: the utterance is over and these are its last live words.
+    """
+
+    utterance: int
+    words: tuple[Word, ...]
+    spoken: tuple[Word, ...]
+    tentative: tuple[Word, ...]
+    speech_final: bool
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceEnded:
+    """The end of the utterance was decided when the stream's audio had reached `decided_at`.
+
+    last_speech: where its last speech ended.
+    """
+
+    utterance: int
+    last_speech: float
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceFinal:
+    """The whole utterance decoded once more, its words replacing the live text.
+
+    start, end: the speech it covers; revised: the text differs from the live text.
+    """
+
+    utterance: int
+    words: tuple[Word, ...]
+    start: float
+    end: float
+    revised: bool
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """Everything fed before `finish` has been transcribed; nothing follows."""
+
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """The engine could not go on with this stream; nothing follows."""
+
+    reason: str
+
+
+StreamEvent = (
+    SpeechStarted | WordsCommitted | UtteranceEnded | UtteranceFinal | StreamEnded | StreamFailed
+)

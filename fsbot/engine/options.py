@@ -1,0 +1,47 @@
+"""What can be chosen about the engine, and about one stream."""
+
+from dataclasses import dataclass, field
+
+from fsbot.audio.vad import EndpointerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """One engine's way of working.
+
+    chunk: seconds of new audio between two updates of an open utterance; frame_threshold: frames
+    of 0.02 s from the end of the audio within which a token has to wait; beams: 1 is greedy.
+    padding: seconds of digital silence behind the audio of a window: with less than 3 the model
+    repeats the end of an utterance. lead_in, lead_out: seconds of audio kept before and after what
+    the voice activity detection calls speech. max_utterance: seconds after which an utterance is
+    closed at its quietest moment although speech goes on, at most 28 (the window is 30).
+    skip_late_updates: whether an update that is a chunk late may give way to the next one; a file
+    that is read as fast as it goes wants them all.
+    max_context_tokens: text of earlier utterances put before the next as context; 0 is none: on
+    hard audio loops feed on it.
+    """
+
+    chunk: float = 0.5
+    frame_threshold: int = 25
+    beams: int = 1
+    padding: float = 4.0
+    lead_in: float = 0.5
+    lead_out: float = 0.3
+    max_utterance: float = 24.0
+    max_context_tokens: int = 0
+    skip_late_updates: bool = True
+    endpointer: EndpointerOptions = field(default_factory=EndpointerOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What is known about one side before it speaks.
+
+    language: Whisper's code, or "auto" to detect it from the first seconds of speech;
+    static_prompt: names and terms to expect, put before every window and never scrolled away;
+    task: "transcribe", or "translate" to English.
+    """
+
+    language: str = "fr"
+    static_prompt: str = ""
+    task: str = "transcribe"

@@ -1,0 +1,91 @@
+"""From tokens to words: grouping, punctuation, times."""
+
+import string
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from whisper.tokenizer import Tokenizer
+
+from fsbot.engine.alignatt import align_monotonically
+from fsbot.engine.decoding import Decoded
+from fsbot.engine.events import Word
+from fsbot.engine.model import FRAME_SECONDS
+
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without spaces between words (as in openai-whisper's tokenizer)."""
+
+_CLOSING = frozenset(string.punctuation + "…»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
+
+
+def joined(words: Sequence[Word], language: str) -> str:
+    """The words as one text."""
+    separator = "" if language in UNSPACED_LANGUAGES else " "
+    return separator.join(word.text for word in words)
+
+
+def group_tokens(tokenizer: Tokenizer, tokens: list[int]) -> list[list[int]]:
+    """Group tokens into words; closing punctuation belongs to the word before it.
+
+    Tokens at the end that are not yet whole UTF-8 characters are in no group.
+    """
+    groups: list[list[int]] = []
+    unspaced = tokenizer.language in UNSPACED_LANGUAGES
+    for text, group in zip(*tokenizer.split_tokens_on_unicode(tokens), strict=True):
+        mark = text.strip()
+        closing = all(character in _CLOSING for character in mark)
+        if groups and (closing or not (unspaced or text.startswith(" "))):
+            groups[-1] += group
+        else:
+            groups.append(list(group))
+    return groups
+
+
+def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> list[Word]:
+    """Words of a decoded window, with times from the attention of the alignment heads.
+
+    window_start: seconds of the stream at which the window's audio begins.
+    """
+    if not decoded.tokens:
+        return []
+    starts, end = align_monotonically(decoded.attention)
+    boundaries = [*starts, end]
+    words = []
+    position = 0
+    for group in group_tokens(tokenizer, decoded.tokens):
+        following = position + len(group)
+        words.append(
+            Word(
+                text=tokenizer.decode(group).strip(),
+                start=window_start + boundaries[position] * FRAME_SECONDS,
+                end=window_start + boundaries[following] * FRAME_SECONDS,
+                probability=float(np.exp(decoded.log_probs[position:following]).mean()),
+            )
+        )
+        position = following
+    return words
+
+
+def unspoken_tokens(tokenizer: Tokenizer) -> list[int]:
+    """Tokens never chosen as text: special ones, timestamps, and marks of non-speech."""
+    special = [token for token in tokenizer.special_tokens.values() if token != tokenizer.eot]
+    return sorted({*tokenizer.non_speech_tokens, *special})
+
+
+def continuation_tokens(tokenizer: Tokenizer) -> list[int]:
+    """Tokens that would go on with the word before them instead of starting a new one."""
+    if tokenizer.language in UNSPACED_LANGUAGES:
+        return []
+    encoding = tokenizer.encoding
+    return [
+        token
+        for token in range(tokenizer.eot)
+        if not encoding.decode_single_token_bytes(token).startswith(b" ")
+    ]
+
+
+def token_mask(tokens: list[int], vocabulary: int) -> torch.Tensor:
+    """A boolean mask over the vocabulary, true at `tokens`."""
+    mask = torch.zeros(vocabulary, dtype=torch.bool)
+    mask[tokens] = True
+    return mask
