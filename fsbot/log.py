@@ -7,6 +7,7 @@ what belongs to a call is logged through a logger bound to its `call_uuid`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import os
@@ -202,15 +203,24 @@ class _Writer:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        try:
+            self._fd: int | None = stream.fileno()
+        except (OSError, ValueError):
+            self._fd = None  # a StringIO
+        self._encoding = stream.encoding or "utf-8"
         self._waiting: queue.SimpleQueue[str | Callable[[], object] | None] = queue.SimpleQueue()
         self._dropped = 0
-        threading.Thread(target=self._run, name="fsbot log", daemon=True).start()
+        self._counting = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="fsbot log", daemon=True)
+        self._thread.start()
 
     def write(self, line: str) -> None:
-        if self._waiting.qsize() < MAX_WAITING_LINES:
+        # The thread's own line says how many were dropped, so it may not be dropped itself.
+        if self._waiting.qsize() < MAX_WAITING_LINES or threading.current_thread() is self._thread:
             self._waiting.put(line)
         else:
-            self._dropped += 1
+            with self._counting:
+                self._dropped += 1
 
     def flush(self, timeout: float) -> None:
         done = threading.Event()
@@ -223,23 +233,26 @@ class _Writer:
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
-            try:
-                if isinstance(item, str):
-                    self._stream.write(_encodable(item, self._stream) + "\n")
-                if self._waiting.empty() or not isinstance(item, str):
-                    self._stream.flush()
-            except (OSError, ValueError):
-                pass  # stderr is gone, and there is nowhere else to say so
             if not isinstance(item, str):
                 item()
-            elif self._dropped:
-                dropped, self._dropped = self._dropped, 0
+                continue
+            # OSError, ValueError: stderr is gone, and there is nowhere else to say so.
+            with contextlib.suppress(OSError, ValueError):
+                self._write(item)
+            if self._dropped:
+                with self._counting:
+                    dropped, self._dropped = self._dropped, 0
                 structlog.get_logger("fsbot.log").warning("log lines dropped", lines=dropped)
 
-
-def _encodable(line: str, stream: TextIO) -> str:
-    encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
+    def _write(self, line: str) -> None:
+        data = f"{line}\n".encode(self._encoding, "backslashreplace")
+        if self._fd is None:
+            self._stream.write(data.decode(self._encoding))
+        else:
+            # Past the stream's buffer: a thread stuck in there holds its lock, and Python, which
+            # flushes stderr when it exits, would hang (seen on 3.11 and 3.13).
+            while data:
+                data = data[os.write(self._fd, data) :]
 
 
 _writer: _Writer | None = None

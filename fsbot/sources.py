@@ -118,7 +118,7 @@ def _read_file(path: Path) -> tuple[dict[str, object], dict[str, Origin]]:
     lines = _lines_of_keys(text)
     values, origins, problems = {}, {}, []
     for section, key, value in _entries(tables):
-        name = f"{section}.{key}" if section else key
+        name = ".".join(filter(None, (section, key)))
         place = f"{path}:{lines[name]}" if name in lines else str(path)
         if name in by_name():
             values[name] = value
@@ -135,7 +135,7 @@ def _read_file(path: Path) -> tuple[dict[str, object], dict[str, Origin]]:
 def _entries(tables: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
     """(section, key, value); no section: a key at the top; no key: a section that is no table."""
     for section, content in tables.items():
-        if isinstance(content, dict):
+        if isinstance(content, dict) and (content or section in sections()):
             for key, value in content.items():
                 yield section, key, value
         elif section in sections():
