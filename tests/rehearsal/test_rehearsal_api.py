@@ -32,8 +32,8 @@ def replay_errors(switch: RehearsalSwitch, client: RawClient, root: Path) -> lis
         reply = client.request(command.line, list(command.headers.items()))
         answered.append((command.line, reply.text or reply.reply_text))
         if "/trap/" in command.line:  # the captured client waited here for lim.raw's two seconds
-            recordings = switch.live_calls[0].legs[0].recordings
-            assert switch.wait(lambda: not any("lim.raw" in path for path in recordings), 5)
+            leg = switch.live_calls[0].legs[0]
+            assert switch.wait(lambda leg=leg: "lim.raw" not in str(leg.recordings), 5)
     return answered
 
 
