@@ -2,7 +2,7 @@
 
 What greenswitch 0.0.19 gives is the shape: a class to connect, a registry of handlers, one
 greenlet that reads and one that runs handlers. What it gets wrong is overridden here, piece by
-piece; tests/switch/test_connection.py shows each failure on the plain class and its absence here.
+piece; tests/switch/test_connection_*.py show each failure on the plain class and its absence here.
 """
 
 import time

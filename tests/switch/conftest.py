@@ -5,22 +5,18 @@ from pathlib import Path
 
 import gevent
 import pytest
-from gevent import socket
-from gevent.server import StreamServer
+from esl_peer import Script, ScriptedSwitch, wait_until
+from greenswitch import InboundESL
 
 from fsbot.switch.codec import (
-    Command,
-    CommandDecoder,
     Decoder,
     Event,
     Message,
-    encode_event_plain,
-    encode_message,
     parse_event,
 )
+from fsbot.switch.connection import Connection
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
-PASSWORD = "ClueCon"
 
 
 class Captures:
@@ -54,90 +50,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("capture_name", Captures.names)
 
 
-class Peer:
-    """The switch's end of one accepted connection: scripts say what it does, byte by byte."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self._decoder = CommandDecoder()
-
-    def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
-
-    def reply(self, text: str) -> None:
-        self.send(encode_message("command/reply", [("Reply-Text", text)]))
-
-    def api_reply(self, text: str) -> None:
-        self.send(encode_message("api/response", [], text.encode()))
-
-    def event(self, *headers: tuple[str, str], body: bytes = b"") -> None:
-        self.send(encode_event_plain(headers, body))
-
-    def command(self) -> Command | None:
-        """The client's next command; None once it has gone."""
-        while (command := self._decoder.next_command()) is None:
-            data = self.sock.recv(65536)
-            if not data:
-                return None
-            self._decoder.feed(data)
-        return command
-
-    def log_in(self) -> None:
-        self.send(encode_message("auth/request"))
-        command = self.command()
-        assert command is not None
-        assert command.line == f"auth {PASSWORD}"
-        self.reply("+OK accepted")
-
-    def say_yes(self) -> None:
-        """Answer `+OK` to every command until the client goes."""
-        while command := self.command():
-            if command.line.startswith("api "):
-                self.api_reply("+OK Success\n")
-            elif command.line == "sendevent CUSTOM":
-                self.reply("+OK 7f4de4bc-17d7-11dd-b7a0-db4edd065621")
-            else:
-                self.reply("+OK")
-
-
-Script = Callable[[Peer], None]
-
-
-class ScriptedSwitch:
-    """A server whose every connection runs the script; more scripts: one for each in turn."""
-
-    def __init__(self, host: str, *scripts: Script) -> None:
-        self._scripts = list(scripts)
-        self.connections = 0
-        self.failures: list[BaseException] = []
-        self._sockets: list[socket.socket] = []
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, 0))
-        listener.listen(16)
-        self._server = StreamServer(listener, self._serve)
-        self._server.start()
-        self.port: int = listener.getsockname()[1]
-
-    def _serve(self, sock: socket.socket, _address: object) -> None:
-        script = self._scripts[min(self.connections, len(self._scripts) - 1)]
-        self.connections += 1
-        self._sockets.append(sock)
-        try:
-            script(Peer(sock))
-        except OSError:
-            pass  # the client went first
-        except BaseException as error:
-            self.failures.append(error)
-            raise
-
-    def stop(self) -> None:
-        self._server.stop(timeout=0)
-        for sock in self._sockets:
-            sock.close()
-
-
 @pytest.fixture
 def switch() -> Iterator[Callable[..., ScriptedSwitch]]:
     """switch(script, …, host="127.0.0.1") → a listening ScriptedSwitch."""
@@ -154,13 +66,36 @@ def switch() -> Iterator[Callable[..., ScriptedSwitch]]:
     assert [failure for one in started for failure in one.failures] == []
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Let greenlets run until the condition holds; fails the test after `seconds`."""
-    with gevent.Timeout(seconds, AssertionError(f"still not true after {seconds} s")):
-        while not condition():
-            gevent.sleep(0.01)
-
-
 @pytest.fixture(name="wait_until")
 def wait_until_fixture() -> Callable[..., None]:
     return wait_until
+
+
+@pytest.fixture
+def plain(switch):
+    """plain(script) → a logged-in InboundESL as greenswitch ships it."""
+    links = []
+
+    def connect(script, **kwargs):
+        links.append(InboundESL("127.0.0.1", switch(script).port, "ClueCon"))
+        links[-1].connect()
+        return links[-1]
+
+    yield connect
+    for link in links:
+        gevent.killall([link._receive_events_greenlet, link._process_events_greenlet])
+
+
+@pytest.fixture
+def ours(switch):
+    """ours(script) → a logged-in Connection."""
+    links = []
+
+    def connect(script, **kwargs):
+        links.append(Connection("127.0.0.1", switch(script).port, "ClueCon", **kwargs))
+        links[-1].connect()
+        return links[-1]
+
+    yield connect
+    for link in links:
+        link.stop()

@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+from esl_peer import decode_commands
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fsbot.errors import UserError
-from fsbot.switch.codec import CommandDecoder
 from fsbot.switch.recording import (
     RecordingDirectory,
     RecordingRefused,
@@ -31,9 +31,7 @@ DIRECTORY = RecordingDirectory(Path("/srv/bot"), PurePosixPath("/srv/fs"))
 
 def recorded_replies(captures, name):
     """(command, reply) of every uuid_record in a capture."""
-    decoder = CommandDecoder()
-    decoder.feed(captures.sent(name))
-    commands = [command.line for command in iter(decoder.next_command, None)]
+    commands = [command.line for command in decode_commands(captures.sent(name))]
     replies = [
         message.text or message.reply_text
         for message in captures.messages(name)

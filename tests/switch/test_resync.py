@@ -1,8 +1,8 @@
 """Finding out what goes on, from what a real FreeSWITCH said."""
 
 import pytest
+from esl_peer import decode_commands
 
-from fsbot.switch.codec import CommandDecoder
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Role
@@ -40,9 +40,8 @@ def answering(switch):
 @pytest.fixture
 def switch_after_restart(answering, captures):
     """A switch that says what the real one said to each command of that session."""
-    decoder = CommandDecoder()
-    decoder.feed(captures.sent("resync_after_restart"))
-    commands = [command.line for command in iter(decoder.next_command, None)]
+    sent = captures.sent("resync_after_restart")
+    commands = [command.line for command in decode_commands(sent)]
     replies = [
         message.text
         for message in captures.messages("resync_after_restart")
