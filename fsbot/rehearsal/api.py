@@ -194,7 +194,7 @@ class Api:
 
     def _hupall(self, arguments: str) -> str:
         cause = arguments.split(" ")[0] or "MANAGER_REQUEST"
-        for call in list(self._switch.live_calls):
+        for call in self._switch.live_calls:
             call.hang_up(cause)
         return f"+OK hangup all channels with cause {cause}\n"
 

@@ -1,7 +1,9 @@
 """`fsbot rehearse`: play sound files as calls to whatever bot logs in."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -85,20 +87,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`fsbot rehearse`; returns the exit status. Raises UserError."""
-    return rehearse(
-        RehearsalOptions(
-            files=args.files or [DEMO],
-            host=args.host,
-            port=args.port,
-            password=args.password,
-            calls=args.calls,
-            repeat=args.repeat,
-            caller_number=args.caller_number,
-            wait=args.wait,
-            rate=args.rate,
-            channels=args.channels,
-        )
+    options = RehearsalOptions(
+        files=args.files or [DEMO],
+        host=args.host,
+        port=args.port,
+        password=args.password,
+        calls=args.calls,
+        repeat=args.repeat,
+        caller_number=args.caller_number,
+        wait=args.wait,
+        rate=args.rate,
+        channels=args.channels,
     )
+    with _interrupts_here():
+        return rehearse(options)
+
+
+@contextlib.contextmanager
+def _interrupts_here() -> Iterator[None]:
+    """Ctrl-C reaches the calling greenlet; in any other one gevent would print a traceback."""
+    import gevent
+
+    main = gevent.getcurrent()
+    before = signal.signal(signal.SIGINT, lambda *_: gevent.kill(main, KeyboardInterrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def rehearse(options: RehearsalOptions, say: Say | None = None) -> int:
@@ -113,16 +128,17 @@ def rehearse(options: RehearsalOptions, say: Say | None = None) -> int:
     sounds = [load_sound(path, options.rate, options.channels) for path in options.files]
     switch = RehearsalSwitch(options.host, options.port, options.password)
     switch.start()
+    rehearsal = _Rehearsal(switch, sounds, options, say)
     status = 0
     try:
         say(f"Listening on {options.host}:{switch.port}; waiting for a bot (fsbot run) to log in.")
         switch.wait_for_listener(timeout=inf)
-        _Rehearsal(switch, sounds, options, say).play()
+        rehearsal.play()
     except KeyboardInterrupt:
         status = INTERRUPTED
     finally:
         switch.stop()
-    say(_summary(switch))
+    say(rehearsal.summary())
     return status
 
 
@@ -140,65 +156,71 @@ class _Rehearsal:
         self._sounds = sounds
         self._options = options
         self._say = say
+        self._placed = 0
+        self._recorded = 0
+        self._recorded_seconds = 0.0
+        self._untold: list[Call] = []
 
     def play(self) -> None:
+        """All calls, from the first to the last transcript."""
         import gevent
+        from gevent.pool import Group
 
-        watchers = []
+        watchers = Group()
         total = self._options.repeat * len(self._sounds)
-        number = 0
-        while number < total or not total:
+        while self._placed < total or not total:
             self._switch.wait(lambda: len(self._switch.live_calls) < self._options.calls, inf)
-            if number:
+            if self._placed:
                 gevent.sleep(SECONDS_BETWEEN_CALLS)
-            watchers.append(gevent.spawn(self._watch, number, self._place(number)))
-            number += 1
-        gevent.joinall(watchers)
-        self._wait_for_transcripts()
-
-    def _place(self, number: int) -> "Call":
-        from fsbot.rehearsal.script import CallScript
-
-        sound = self._sounds[number % len(self._sounds)]
-        caller = _counted_up(self._options.caller_number, number)
-        self._say(f"Call {number + 1}: {caller} calls, {sound.name}, {sound.seconds:.1f} s.")
-        return self._switch.place(CallScript(sound, caller_number=caller))
-
-    def _watch(self, number: int, call: "Call") -> None:
-        self._switch.wait(lambda: bool(call.recorded) or call.finished, inf)
-        for recording in call.recorded:
-            self._say(f"Call {number + 1}: recorded to {recording.file.path}")
-        self._switch.wait(lambda: call.finished, inf)
-        ending = f"{_recorded_seconds(call):.1f} s recorded" if call.recorded else "not recorded"
-        self._say(f"Call {number + 1}: hung up, {ending}.")
-
-    def _wait_for_transcripts(self) -> None:
-        recorded = [call for call in self._switch.calls if call.recorded]
-
-        def all_told() -> bool:
-            told = {
-                event.headers.get("Call-UUID")
-                for event in self._switch.custom_events(END_OF_TRANSCRIPT)
-            }
-            return all(any(leg.uuid in told for leg in call.legs) for call in recorded)
-
-        self._switch.wait(lambda: all_told() or not self._switch.sessions, self._options.wait)
-        if not all_told():
+            watchers.spawn(self._watch, self._place())
+        watchers.join()
+        self._switch.wait(lambda: self._all_told() or not self._switch.sessions, self._options.wait)
+        if not self._all_told():
             self._say("Not every recorded call got its end_of_transcript.")
 
+    def summary(self) -> str:
+        kinds = sorted(self._switch.received_per_kind.items())
+        received = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        return (
+            f"{self._placed} calls, {self._recorded} recorded, "
+            f"{self._recorded_seconds:.1f} s of audio; events received: {received or 'none'}."
+        )
 
-def _summary(switch: "RehearsalSwitch") -> str:
-    recorded = [call for call in switch.calls if call.recorded]
-    seconds = sum(_recorded_seconds(call) for call in recorded)
-    received = ", ".join(f"{n} {kind}" for kind, n in sorted(switch.received_per_kind.items()))
-    return (
-        f"{len(switch.calls)} calls, {len(recorded)} recorded, {seconds:.1f} s of audio; "
-        f"events received: {received or 'none'}."
-    )
+    def _place(self) -> "Call":
+        from fsbot.rehearsal.script import CallScript
 
+        sound = self._sounds[self._placed % len(self._sounds)]
+        caller = _counted_up(self._options.caller_number, self._placed)
+        self._placed += 1
+        self._say(f"Call {self._placed}: {caller} calls, {sound.name}, {sound.seconds:.1f} s.")
+        return self._switch.place(CallScript(sound, caller_number=caller))
 
-def _recorded_seconds(call: "Call") -> float:
-    return sum(recording.file.seconds_written for recording in call.recorded)
+    def _watch(self, call: "Call") -> None:
+        number = self._placed
+        self._switch.wait(lambda: bool(call.recorded) or call.finished, inf)
+        for recording in call.recorded:
+            self._say(f"Call {number}: recorded to {recording.file.path}")
+        self._switch.wait(lambda: call.finished, inf)
+        if not call.recorded:
+            self._say(f"Call {number}: hung up, not recorded.")
+            return
+        seconds = sum(recording.file.seconds_written for recording in call.recorded)
+        self._say(f"Call {number}: hung up, {seconds:.1f} s recorded.")
+        self._recorded += 1
+        self._recorded_seconds += seconds
+        self._untold.append(call)
+        self._all_told()  # forgets calls that are done, however long this runs
+
+    def _all_told(self) -> bool:
+        """Every recorded call's transcript has ended."""
+        told = {
+            event.headers.get("Call-UUID")
+            for event in self._switch.custom_events(END_OF_TRANSCRIPT)
+        }
+        self._untold = [
+            call for call in self._untold if not any(leg.uuid in told for leg in call.legs)
+        ]
+        return not self._untold
 
 
 def _counted_up(number: str, steps: int) -> str:

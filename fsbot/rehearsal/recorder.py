@@ -4,6 +4,7 @@ Clock-free: `push` is one 20 ms frame of the leg's media. Sources: FACTS.md sect
 captures timeline_*.csv and growth_*.csv, record_callback in switch_ivr_async.c.
 """
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Mapping
@@ -161,14 +162,17 @@ class RecordingFile:
             return self._open_native()
         if self.path.suffix not in EXTENSIONS:
             raise CannotRecord(self.path)
-        mode = os.O_WRONLY | (os.O_APPEND if self._options.append else os.O_TRUNC)
+        mode = os.O_WRONLY | (os.O_APPEND if self._options.append else 0)
         try:
             _make_directories(self.path.parent)
             # FreeSWITCH touches the file before it opens it: watchers see CLOSE_WRITE at once.
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644))
             if (self.path.parent / str(self._rate)).is_dir():
                 raise CannotRecord(self.path)
-            return os.open(self.path, mode)
+            descriptor = os.open(self.path, mode)
+            if not self._options.append:
+                _truncate(descriptor)
+            return descriptor
         except OSError as error:
             raise CannotRecord(self.path) from error
 
@@ -207,6 +211,12 @@ class RecordingFile:
                 os.write(self._descriptor, data)
         except OSError:
             self._failed = True
+
+
+def _truncate(descriptor: int) -> None:
+    # After the opening, not with it: watchers of the real one see OPEN, then MODIFY.
+    with contextlib.suppress(OSError):  # /dev/full and its like cannot be truncated
+        os.ftruncate(descriptor, 0)
 
 
 def _make_directories(directory: Path) -> None:

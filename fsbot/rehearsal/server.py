@@ -79,9 +79,9 @@ class RehearsalSwitch:
         self.faults = Faults()
         self.core = Core()
         self.api = Api(self)
-        self.calls: list[Call] = []
-        self.live_calls: list[Call] = []
+        self._playing: list[Call] = []
         # The latest ones only: a machine may be rehearsed for days.
+        self.calls: deque[Call] = deque(maxlen=_REMEMBERED // 10)
         self.received: deque[ReceivedEvent] = deque(maxlen=_REMEMBERED)
         self.fired: deque[SwitchEvent] = deque(maxlen=_REMEMBERED // 10)
         self.commands: deque[str] = deque(maxlen=_REMEMBERED)
@@ -103,6 +103,11 @@ class RehearsalSwitch:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def live_calls(self) -> Sequence[Call]:
+        """Calls that have not been hung up."""
+        return [call for call in self._playing if not call.finished]
 
     @property
     def sessions(self) -> Sequence[ClientSession]:
@@ -127,7 +132,7 @@ class RehearsalSwitch:
 
     def stop(self) -> None:
         """Close everything at once; recordings are flushed, but nobody is told."""
-        for call in list(self.live_calls):
+        for call in self.live_calls:
             call.hang_up()
         self._close()
 
@@ -135,7 +140,7 @@ class RehearsalSwitch:
         """`fsctl shutdown`: every call is hung up, then every client gets the notice."""
         headers = [*self.core.headers("SHUTDOWN"), ("Event-Info", "System Shutting Down")]
         self.fire(SwitchEvent("SHUTDOWN", headers))
-        for call in list(self.live_calls):
+        for call in self.live_calls:
             call.hang_up("SYSTEM_SHUTDOWN")
         for session in self.sessions:
             session.disconnect(b"The system is being shut down.\n")
@@ -147,7 +152,7 @@ class RehearsalSwitch:
             for recording in call.recorded:
                 if not recording.cause:
                     recording.file.abandon()
-        self.live_calls.clear()
+        self._playing.clear()
         self._close()
 
     def drop_clients(self) -> None:
@@ -159,7 +164,7 @@ class RehearsalSwitch:
         """Begin a call; its audio starts with the next tick of the clock."""
         call = Call(self.core, self.fire, script)
         self.calls.append(call)
-        self.live_calls.append(call)
+        self._playing.append(call)
         return call
 
     def originate(self, variables: dict[str, str], destination: str) -> Call | None:
@@ -258,9 +263,9 @@ class RehearsalSwitch:
 
     def tick(self) -> None:
         """20 ms of every call, then what the clients have not been sent yet."""
-        for call in list(self.live_calls):
+        for call in self.live_calls:
             call.tick()
-        self.live_calls = [call for call in self.live_calls if not call.finished]
+        self._playing = [call for call in self._playing if not call.finished]
         for session in self.sessions:
             session.flush()
 

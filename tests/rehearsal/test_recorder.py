@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify, flags
 from raw_client import CAPTURES
 
 from fsbot.rehearsal.recorder import CannotRecord, RecordingFile, RecordingOptions
@@ -240,3 +241,25 @@ def test_a_deleted_file_is_recorded_to_without_error(tmp_path: Path) -> None:
     (tmp_path / "x.raw").unlink()
     file.push(bytes(1280))
     assert file.stop(hung_up=False) == "success-maxtime"
+
+
+def test_watchers_see_a_close_long_before_the_end(tmp_path: Path) -> None:
+    """FACTS.md, section 2: the order of inotify's events."""
+    watch = INotify()
+    watch.add_watch(
+        tmp_path,
+        flags.CREATE | flags.OPEN | flags.MODIFY | flags.CLOSE_WRITE | flags.CLOSE_NOWRITE,
+    )
+    options = RecordingOptions.from_variables(RECOMMENDED)
+    file = RecordingFile(tmp_path / "x.raw", options, 16000, write_side_idle=False)
+    file.push(bytes(1280))
+    file.push(bytes(1280))
+    file.stop(hung_up=True)
+    seen = [flags.from_mask(event.mask)[0].name for event in watch.read(timeout=0)]
+    watch.close()
+    # inotify folds the truncation and the writes into one MODIFY when nobody reads between.
+    assert seen == [
+        *("CREATE", "OPEN", "CLOSE_WRITE"),
+        *("OPEN", "MODIFY"),
+        *("OPEN", "CLOSE_NOWRITE", "CLOSE_WRITE"),
+    ]

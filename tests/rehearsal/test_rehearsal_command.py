@@ -97,11 +97,12 @@ def test_it_does_not_wait_for_ever(spoken: Path, tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_it_without_a_traceback(spoken: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from fsbot.rehearsal.command import *;"
-        "sys.exit(rehearse(RehearsalOptions([Path(sys.argv[1])], port=0)))"
+        "import argparse, sys; from fsbot.rehearsal.command import add_arguments, run;"
+        "parser = argparse.ArgumentParser(); add_arguments(parser);"
+        "sys.exit(run(parser.parse_args()))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(spoken)],
+        [sys.executable, "-c", program, str(spoken), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
