@@ -143,7 +143,8 @@ class Call:
             "outbound" if outbound or loopback else "inbound",
             profile,
             uuid=script.uuid or str(uuid.uuid4()),
-            far_is_callee=outbound,
+            # The only voice there is belongs to the far end, whoever called.
+            far_is_callee=outbound and script.sound.callee is not None,
         )
 
     def _leg(

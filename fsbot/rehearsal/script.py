@@ -66,7 +66,8 @@ class CallScript:
 
     `ring` seconds pass before the answer, `early_media` more with the ringing tone on the line.
     The call hangs up `tail` seconds after its sound has been played `repeat` times; `repeat` 0
-    plays it for ever. A sound with one channel leaves the leg parked, its write side idle.
+    plays it for ever. The A leg's far end is the caller, on an outbound leg the callee; a sound
+    with one channel is what the far end says, and leaves the leg parked, its write side idle.
     `bridged` adds a B leg; `endpoint` loopback makes the two channels of a loopback call.
     """
 

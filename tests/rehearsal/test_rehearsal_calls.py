@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -219,17 +220,54 @@ def test_recording_before_the_answer_forces_early_media(
     assert (tmp_path / "x.raw").stat().st_size > 0.4 * 64000
 
 
+def test_a_recording_in_early_media_tells_the_captured_story(
+    switch: RehearsalSwitch, client: RawClient, tmp_path: Path
+) -> None:
+    client.login().request(f"event plain {CALL_EVENTS}")
+    call = switch.place(CallScript(speech(0.2), early_media=0.6, tail=0))
+    record(client, call.uuid, tmp_path / "x.raw")
+    client.wait_event("CHANNEL_DESTROY")
+    captured = [e for e in capture_events("early_record.esl") if e.name != "BACKGROUND_JOB"]
+    assert client.names() == [event.name for event in captured]
+    for name in ("Answer-State", "Channel-Call-State"):
+        ours, theirs = ([e.headers[name] for e in each] for each in (client.events, captured))
+        assert ours == theirs
+    heard = np.frombuffer((tmp_path / "x.raw").read_bytes(), "<i2").reshape(-1, 2)
+    assert np.abs(heard[:6400, 1]).max() > 5000  # the ringing tone, on the write side
+    assert np.abs(heard[:6400, 0]).max() < 3
+
+
 def test_a_recording_may_wait_for_the_answer(
     switch: RehearsalSwitch, client: RawClient, tmp_path: Path
 ) -> None:
     client.login()
-    call = switch.place(CallScript(speech(0.2), early_media=0.4, tail=0))
+    call = switch.place(CallScript(speech(0.2), early_media=1, tail=0))
     path = tmp_path / "x.raw"
     record(client, call.uuid, path, RECOMMENDED.replace("{", "{RECORD_ANSWER_REQ=true,"))
-    switch.wait(lambda: call.legs[0].answered, 5)
-    assert path.stat().st_size == 0
+    switch.wait(lambda: False, 0.3)
+    size = path.stat().st_size
+    assert not call.legs[0].answered
+    assert size == 0
     switch.wait(lambda: call.finished, 5)
     assert 0 < path.stat().st_size <= 0.24 * 64000
+
+
+@pytest.mark.parametrize(("direction", "left"), [("inbound", "caller"), ("outbound", "callee")])
+def test_the_left_channel_is_what_the_far_end_says(
+    switch: RehearsalSwitch,
+    client: RawClient,
+    tmp_path: Path,
+    direction: Literal["inbound", "outbound"],
+    left: str,
+) -> None:
+    client.login()
+    call = switch.place(CallScript(speech(0.4, stereo=True), direction=direction, tail=0))
+    record(client, call.uuid, tmp_path / "x.raw", RECOMMENDED.replace("16000", "8000"))
+    switch.wait(lambda: call.finished, 5)
+    recorded = np.frombuffer((tmp_path / "x.raw").read_bytes(), "<i2").reshape(-1, 2)
+    assert len(recorded) > 1600
+    assert (recorded[:, 0] > 0).all() == (left == "caller")  # callers are above zero here
+    assert (recorded[:, 1] > 0).all() == (left == "callee")
 
 
 def test_a_loopback_call_is_two_channels_that_both_answer(
