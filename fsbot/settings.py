@@ -75,7 +75,8 @@ def languages() -> dict[str, str]:
     return by_name | {code: code for code in names}
 
 
-def _language(value: str) -> str:
+def known_language(value: str) -> str:
+    """Whisper's code for a language's code or name, or "auto". Raises ValueError with a hint."""
     wanted = value.strip().lower()
     if wanted == "auto":
         return wanted
@@ -243,7 +244,7 @@ class Engine(Section):
     models_dir: OptionalPath = Field(
         None, description="directory of the weights; empty: where `fsbot models` puts them"
     )
-    language: Annotated[Line, AfterValidator(_language)] = Field(
+    language: Annotated[Line, AfterValidator(known_language)] = Field(
         "fr",
         description="language spoken; auto finds it out per side",
         json_schema_extra={"allowed": "a code or name of Whisper's languages (fr, en, …), or auto"},
@@ -288,13 +289,13 @@ class Vad(Section):
     """Speech or silence (Silero VAD)."""
 
     threshold: float = Field(
-        0.5, gt=0, lt=1, description="probability from which a frame is speech"
+        0.3, gt=0, lt=1, description="probability from which 32 ms of sound are speech"
     )
     min_silence: float = Field(
         0.5, ge=0.05, le=10, description="seconds of silence that end an utterance"
     )
-    speech_pad: float = Field(
-        0.2, ge=0, le=2, description="seconds kept before the first frame of speech"
+    lead_in: float = Field(
+        0.5, ge=0, le=2, description="seconds before the first sound of speech that are decoded too"
     )
 
 

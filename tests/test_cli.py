@@ -129,15 +129,15 @@ def test_flags_reach_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_precedence_of_file_environment_and_flag(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text("[vad]\nthreshold = 0.1\nmin_silence = 0.1\nspeech_pad = 0.1\n")
+    file.write_text("[vad]\nthreshold = 0.1\nmin_silence = 0.1\nlead_in = 0.1\n")
     done = fsbot(
-        *("config", "--config", str(file), "--vad-speech-pad", "0.3"),
+        *("config", "--config", str(file), "--vad-lead-in", "0.3"),
         FSBOT_VAD_MIN_SILENCE="0.2",
         FSBOT_VAD_SPEECH_PAD="0.2",
     )
     assert f"vad.threshold = 0.1  # file {file}:2" in done.stdout
     assert "vad.min_silence = 0.2  # environment FSBOT_VAD_MIN_SILENCE" in done.stdout
-    assert "vad.speech_pad = 0.3  # flag --vad-speech-pad" in done.stdout
+    assert "vad.lead_in = 0.3  # flag --vad-lead-in" in done.stdout
 
 
 def test_wrong_settings_end_in_one_message_without_traceback() -> None:

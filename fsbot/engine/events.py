@@ -1,6 +1,10 @@
 """What the engine says about one stream. All times are seconds of that stream's audio."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without spaces between words (as in openai-whisper's tokenizer)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,11 @@ class Word:
     probability: float
 
 
+def joined(words: Sequence[Word], language: str) -> str:
+    """The words as one text."""
+    return ("" if language in UNSPACED_LANGUAGES else " ").join(word.text for word in words)
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
     """Speech began at `at`; a new utterance is open."""
@@ -29,13 +38,15 @@ class WordsCommitted:
     """The live text of an utterance grew, or the guess beyond it changed.
 
     words: newly committed, never altered again; spoken: all committed so far, these included;
-    tentative: may change; speech_final: the utterance is over and these are its last live words.
+    tentative: may change; heard_until: second up to which the audio was decoded; speech_final: the
+    utterance is over and these are its last live words.
     """
 
     utterance: int
     words: tuple[Word, ...]
     spoken: tuple[Word, ...]
     tentative: tuple[Word, ...]
+    heard_until: float
     speech_final: bool
     language: str
 

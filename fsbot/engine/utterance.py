@@ -11,13 +11,12 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 from fsbot.engine import guards
 from fsbot.engine.alignatt import settled
 from fsbot.engine.decoding import Decoded, DecodingTask, decode
-from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted
+from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME, SpeechModel
 from fsbot.engine.options import EngineOptions
 from fsbot.engine.words import (
     continuation_tokens,
     group_tokens,
-    joined,
     timed_words,
     token_mask,
     unspoken_tokens,
@@ -210,6 +209,7 @@ class Utterance:
             committed,
             tuple(self.spoken),
             tentative,
+            self.audio_start + decoded.attention.shape[1] * FRAME_SECONDS,
             speech_final,
             voice.language,
         )

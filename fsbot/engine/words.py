@@ -1,7 +1,6 @@
 """From tokens to words: grouping, punctuation, times."""
 
 import string
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,19 +8,10 @@ from whisper.tokenizer import Tokenizer
 
 from fsbot.engine.alignatt import align_monotonically
 from fsbot.engine.decoding import Decoded
-from fsbot.engine.events import Word
+from fsbot.engine.events import UNSPACED_LANGUAGES, Word
 from fsbot.engine.model import FRAME_SECONDS
 
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Written without spaces between words (as in openai-whisper's tokenizer)."""
-
 _CLOSING = frozenset(string.punctuation + "…»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
-
-
-def joined(words: Sequence[Word], language: str) -> str:
-    """The words as one text."""
-    separator = "" if language in UNSPACED_LANGUAGES else " "
-    return separator.join(word.text for word in words)
 
 
 def group_tokens(tokenizer: Tokenizer, tokens: list[int]) -> list[list[int]]:

@@ -1,0 +1,112 @@
+"""All recordings of one call, played one after the other as one stream of audio per side."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsbot.audio.clock import RecordingClock
+from fsbot.audio.follower import FollowedFile, Follower
+from fsbot.audio.pcm import SAMPLE_RATE, PcmFormat, SideSplitter
+from fsbot.audio.reading import Chunk
+from fsbot.audio.timeline import Timeline
+
+Pieces = list[NDArray[np.float32]]
+"""One array of 16 kHz samples per side, all of the same length."""
+
+
+class TapeRecording:
+    """One recording: its file, and what is known of its end."""
+
+    def __init__(self, switch_path: str, file: FollowedFile) -> None:
+        self.switch_path = switch_path
+        self.file = file
+        self.complete = False
+        self.cut_at: float | None = None
+        """Unix time from which on the audio is in the next recording, if it was cut."""
+
+
+class Tape:
+    """The recordings of a call and the timeline they make. Belongs to the hub."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        """rate, channels: of all recordings, as asked for."""
+        self.format = PcmFormat(rate, channels)
+        self.timeline = Timeline()
+        self.seconds = 0.0
+        """Audio played so far, per side."""
+        self._recordings: list[TapeRecording] = []
+
+    def add(self, switch_path: str, path: Path, follower: Follower) -> TapeRecording:
+        """A recording that is about to be asked for; its file need not be there yet."""
+        recording = TapeRecording(switch_path, follower.follow(path))
+        self._recordings.append(recording)
+        return recording
+
+    def drop(self, recording: TapeRecording) -> None:
+        """A recording that was refused."""
+        self._recordings.remove(recording)
+        recording.file.close()
+
+    def hand_over(self, old: TapeRecording, at: float) -> None:
+        """What `old` holds from Unix time `at` on is in the recording after it."""
+        old.cut_at = at
+        old.complete = True
+        old.file.finish()
+
+    def complete(self, switch_path: str) -> None:
+        """FreeSWITCH has written all of this file."""
+        for recording in self._recordings:
+            if recording.switch_path == switch_path:
+                recording.complete = True
+                recording.file.finish()
+
+    @property
+    def running(self) -> TapeRecording | None:
+        """The latest recording, unless it is complete."""
+        latest = self._recordings[-1] if self._recordings else None
+        return latest if latest is not None and not latest.complete else None
+
+    def play(self) -> Iterator[Pieces]:
+        """The audio of all recordings as it comes in; ends when the last one is complete.
+
+        Waits in its greenlet. Raises FollowError while a file is there but can't be read.
+        """
+        number = 0
+        while number < len(self._recordings):
+            yield from self._play_one(self._recordings[number])
+            number += 1
+
+    def close(self) -> None:
+        """Let go of all files. May be repeated."""
+        for recording in self._recordings:
+            recording.file.close()
+
+    def _play_one(self, recording: TapeRecording) -> Iterator[Pieces]:
+        splitter = SideSplitter(self.format)
+        clock: RecordingClock | None = None
+        generation = 0
+        while (chunk := recording.file.read()) is not None:
+            if clock is None or chunk.generation != generation:
+                yield self._played(splitter.flush())
+                splitter = SideSplitter(self.format)
+                clock, generation = RecordingClock(self.format.byte_rate), chunk.generation
+                self.timeline.append(clock, self.seconds)
+            clock.observe(chunk.size, chunk.mtime)
+            data = chunk.data
+            if recording.cut_at is not None:
+                data = data[: self._bytes_before(recording.cut_at, chunk, clock)]
+            yield self._played(splitter.feed(data))
+            if len(data) < len(chunk.data):
+                break
+        yield self._played(splitter.flush())
+
+    def _bytes_before(self, cut_at: float, chunk: Chunk, clock: RecordingClock) -> int:
+        start = clock.wall(chunk.offset / self.format.byte_rate)
+        frames = max(0, int((cut_at - start) * self.format.rate))
+        return frames * self.format.frame_bytes
+
+    def _played(self, pieces: Pieces) -> Pieces:
+        self.seconds += len(pieces[0]) / SAMPLE_RATE
+        return pieces

@@ -1,0 +1,1 @@
+"""What was said, as records: one schema for journal, events and exports."""

@@ -1,0 +1,140 @@
+"""The records: what journals hold, events carry and `--format jsonl` prints.
+
+One transcript is one call. Its records are numbered from 1 without holes, over both sides and all
+kinds. `fsbot schema` prints these classes as JSON Schema.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Seconds = Annotated[float, Field(description="seconds since the answer of the recorded leg")]
+SideName = Literal["caller", "callee"]
+
+
+class SpokenWord(BaseModel):
+    """One word of an alternative."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    word: str
+    start_time: Seconds
+    end_time: Seconds
+    confidence: float = Field(ge=0, le=1, description="mean probability of its tokens")
+
+
+class Alternative(BaseModel):
+    """The whole utterance so far, committed and tentative, as Google's interim results are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transcript: str
+    confidence: float = Field(ge=0, le=1, description="mean probability of the words")
+    words: tuple[SpokenWord, ...]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    call_uuid: str = Field(description="the recorded leg")
+    sequence: int = Field(ge=1, description="position in the call's transcript, without holes")
+    emission_time: Seconds
+    emitted_at: float = Field(description="Unix seconds")
+
+
+class _OfSide(_Record):
+    side: SideName
+    channel_tag: Literal[1, 2] = Field(description="1: what the leg says; 2: what it hears")
+    utterance: int = Field(ge=1, description="number of the utterance, per call and side")
+
+
+class StartOfTranscript(_Record):
+    """A recording is about to be asked for: everything needed to read it without FreeSWITCH.
+
+    The first record of a transcript; again with the next `recording` when a call goes on in
+    another file.
+    """
+
+    kind: Literal["start_of_transcript"] = "start_of_transcript"
+    channel_call_uuid: str
+    recording: int = Field(ge=1, description="number of the recording within the call")
+    path: str = Field(description="the .raw file as the bot sees it")
+    switch_path: str = Field(description="the same file as FreeSWITCH sees it")
+    rate: int = Field(description="samples per second of each channel")
+    channels: Literal[1, 2]
+    sides: tuple[SideName, ...] = Field(description="whose voice each channel holds")
+    answered_at: float = Field(description="Unix seconds; zero of all times")
+    codec_rate: int = Field(description="Channel-Read-Codec-Rate when asked, 0 if unknown")
+    direction: str
+    caller: str
+    destination: str
+    language_code: str
+
+
+class StartOfSpeech(_OfSide):
+    """A side began to speak."""
+
+    kind: Literal["start_of_speech"] = "start_of_speech"
+    start: Seconds
+
+
+class EndOfUtterance(_OfSide):
+    """A side has been silent long enough: the utterance is over, its final text follows."""
+
+    kind: Literal["end_of_utterance"] = "end_of_utterance"
+    end: Seconds
+    silence: float = Field(description="seconds of silence after which this was decided")
+
+
+class Transcription(_OfSide):
+    """Newly committed words, or with `is_final` the whole final text of an utterance."""
+
+    kind: Literal["transcription"] = "transcription"
+    is_final: bool
+    speech_final: bool = Field(
+        description="the last live words of the utterance, or its final text"
+    )
+    revised: bool = Field(description="the final text differs from the live text")
+    text: str = Field(description="newly committed words, or the whole final text")
+    start: Seconds
+    end: Seconds
+    tentative: str = Field(description="the guess beyond `text`; may change")
+    language_code: str
+    alternatives: tuple[Alternative, ...]
+    latency_ms: float = Field(
+        description="emission minus the time at which the end of the last word was in the file"
+    )
+
+
+class EndOfTranscript(_Record):
+    """Nothing follows: everything recorded has been transcribed."""
+
+    kind: Literal["end_of_transcript"] = "end_of_transcript"
+    reason: str = Field(description="why: hangup, stopped, refused, lost, shutdown, failed")
+    duration: float = Field(description="seconds of audio per side")
+    words: dict[SideName, int] = Field(description="words of the final texts")
+
+
+class Failure(_Record):
+    """Something went wrong with this call; `end_of_transcript` says whether it went on."""
+
+    kind: Literal["error"] = "error"
+    error: str = Field(description="a fixed name, e.g. recording_refused")
+    message: str
+
+
+Record = (
+    StartOfTranscript | StartOfSpeech | Transcription | EndOfUtterance | EndOfTranscript | Failure
+)
+
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+
+
+def parse(line: str | bytes) -> Record:
+    """A record from its JSON. Raises pydantic.ValidationError."""
+    return _ADAPTER.validate_json(line)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a record of any kind."""
+    return _ADAPTER.json_schema()

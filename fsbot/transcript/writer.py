@@ -1,0 +1,165 @@
+"""From what the engine says to the records of one transcript."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from fsbot.engine.events import (
+    SpeechStarted,
+    StreamEvent,
+    UtteranceEnded,
+    UtteranceFinal,
+    Word,
+    WordsCommitted,
+    joined,
+)
+from fsbot.transcript.records import (
+    Alternative,
+    EndOfUtterance,
+    Record,
+    SideName,
+    SpokenWord,
+    StartOfSpeech,
+    Transcription,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One side of a transcript. tag: 1 for what the recorded leg says, 2 for what it hears."""
+
+    side: SideName
+    tag: int
+
+
+class TranscriptWriter:
+    """Numbers and dates the records of one transcript; what happens to them is up to `put`."""
+
+    def __init__(
+        self,
+        call_uuid: str,
+        zero: float,
+        wall: Callable[[float], float],
+        put: Callable[[Record], None],
+        first_sequence: int = 1,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """zero: Unix time of the answer. wall: Unix time at which audio was in its file, by second
+        of the side's audio.
+        """
+        self.call_uuid = call_uuid
+        self.words: dict[SideName, int] = {"caller": 0, "callee": 0}
+        self._zero = zero
+        self._wall = wall
+        self._put = put
+        self._next = first_sequence
+        self._now = now
+
+    def write(self, kind: type[Record], **fields: Any) -> None:
+        """A record of any kind; call, sequence and times are filled in."""
+        now = self._now()
+        record = kind(
+            call_uuid=self.call_uuid,
+            sequence=self._next,
+            emission_time=round(now - self._zero, 3),
+            emitted_at=round(now, 6),
+            **fields,
+        )
+        self._next += 1
+        self._put(record)
+
+    def write_event(self, channel: Channel, event: StreamEvent) -> None:
+        """The record of something the engine said; events about the stream itself have none."""
+        match event:
+            case SpeechStarted():
+                self._of_side(StartOfSpeech, channel, event, start=self._at(event.at))
+            case WordsCommitted():
+                self._live(channel, event)
+            case UtteranceEnded():
+                end = self._at(event.last_speech)
+                silence = round(event.decided_at - event.last_speech, 3)
+                self._of_side(EndOfUtterance, channel, event, end=end, silence=silence)
+            case UtteranceFinal():
+                self._final(channel, event)
+
+    def _live(self, channel: Channel, event: WordsCommitted) -> None:
+        words = event.words or event.tentative
+        self._transcription(
+            channel,
+            event,
+            heard=(*event.spoken, *event.tentative),
+            start=words[0].start if words else event.heard_until,
+            end=words[-1].end if words else event.heard_until,
+            is_final=False,
+            speech_final=event.speech_final,
+            revised=False,
+            text=joined(event.words, event.language),
+            tentative=joined(event.tentative, event.language),
+        )
+
+    def _final(self, channel: Channel, event: UtteranceFinal) -> None:
+        self.words[channel.side] += len(event.words)
+        self._transcription(
+            channel,
+            event,
+            heard=event.words,
+            start=event.start,
+            end=event.end,
+            is_final=True,
+            speech_final=True,
+            revised=event.revised,
+            text=joined(event.words, event.language),
+            tentative="",
+        )
+
+    def _transcription(
+        self,
+        channel: Channel,
+        event: WordsCommitted | UtteranceFinal,
+        heard: tuple[Word, ...],
+        start: float,
+        end: float,
+        **fields: Any,
+    ) -> None:
+        self._of_side(
+            Transcription,
+            channel,
+            event,
+            start=self._at(start),
+            end=self._at(end),
+            language_code=event.language,
+            alternatives=(self._alternative(heard, event.language),),
+            latency_ms=round((self._now() - self._wall(end)) * 1000, 1),
+            **fields,
+        )
+
+    def _of_side(
+        self,
+        kind: type[Record],
+        channel: Channel,
+        event: SpeechStarted | WordsCommitted | UtteranceEnded | UtteranceFinal,
+        **fields: Any,
+    ) -> None:
+        self.write(
+            kind, side=channel.side, channel_tag=channel.tag, utterance=event.utterance, **fields
+        )
+
+    def _alternative(self, words: tuple[Word, ...], language: str) -> Alternative:
+        return Alternative(
+            transcript=joined(words, language),
+            confidence=round(fmean(word.probability for word in words), 4) if words else 0.0,
+            words=tuple(
+                SpokenWord(
+                    word=word.text,
+                    start_time=self._at(word.start),
+                    end_time=self._at(word.end),
+                    confidence=round(word.probability, 4),
+                )
+                for word in words
+            ),
+        )
+
+    def _at(self, seconds: float) -> float:
+        return round(self._wall(seconds) - self._zero, 3)
