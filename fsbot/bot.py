@@ -7,11 +7,9 @@ import gevent
 import structlog
 
 from fsbot.audio.follower import Follower
-from fsbot.audio.vad import EndpointerOptions
 from fsbot.call import Call, House, publish_failure
-from fsbot.engine.model import SpeechModel
-from fsbot.engine.options import EngineOptions
 from fsbot.engine.scheduler import Engine
+from fsbot.engine.setup import make_engine
 from fsbot.hub import HubBridge, HubWatchdog
 from fsbot.settings import Settings, known_language
 from fsbot.switch.codec import Event
@@ -22,7 +20,6 @@ from fsbot.switch.link import Endpoint, Link
 from fsbot.switch.recording import UnsafeUuid, check_uuid, prepare_directory
 from fsbot.switch.resync import active_recordings, live_legs
 from fsbot.transcript.esl_events import EventPublisher
-from fsbot.weights import load_model
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -193,30 +190,6 @@ class Bot:
             role = self._roles.settle(uuid, live.role)
             if live.leg.answered_at is not None:
                 self._answered(live.leg, role)
-
-
-def engine_options(settings: Settings, *, skip_late_updates: bool = True) -> EngineOptions:
-    """What the settings say about the engine."""
-    pace = settings.engine.pace
-    return EngineOptions(
-        chunk=pace.chunk,
-        frame_threshold=pace.frame_threshold,
-        beams=pace.beams,
-        lead_in=settings.vad.lead_in,
-        max_context_tokens=settings.engine.max_context_tokens,
-        skip_late_updates=skip_late_updates,
-        endpointer=EndpointerOptions(
-            threshold=settings.vad.threshold, min_silence=settings.vad.min_silence
-        ),
-    )
-
-
-def make_engine(settings: Settings, *, skip_late_updates: bool = True) -> Engine:
-    """Load the weights and make the engine. Raises UserError."""
-    log.info("loading weights", model=settings.engine.model)
-    whisper = load_model(settings.engine.model, settings.engine.models_dir)
-    options = engine_options(settings, skip_late_updates=skip_late_updates)
-    return Engine(SpeechModel(whisper), options, threads=settings.engine.threads)
 
 
 def run(settings: Settings) -> int:
