@@ -66,7 +66,9 @@ def _run_bot(module: ModuleType, args: argparse.Namespace, configuration: Config
     return int(module.run(configuration.settings))
 
 
-def _run_config(module: ModuleType, args: argparse.Namespace, configuration: Configuration) -> int:
+def _run_with_origins(
+    module: ModuleType, args: argparse.Namespace, configuration: Configuration
+) -> int:
     return int(module.run(args, configuration))
 
 
@@ -88,6 +90,14 @@ COMMANDS = {
   FSBOT_ENGINE_MODEL=small fsbot run --config /etc/fsbot/fsbot.toml""",
         own_arguments=False,
         start_with=_run_bot,
+    ),
+    "demo": Command(
+        "show a call being transcribed while it is spoken",
+        "fsbot.demo",
+        """\
+  fsbot demo                                  a French call that comes with fsbot
+  fsbot demo call.wav --language en --keep ./demo""",
+        start_with=_run_with_origins,
     ),
     "rehearse": Command(
         "be a FreeSWITCH that plays recorded calls, to try the bot and robots on",
@@ -131,7 +141,7 @@ COMMANDS = {
   fsbot config
   fsbot config --format toml > fsbot.toml     a complete settings file with comments
   fsbot config --preset accurate --config /etc/fsbot/fsbot.toml""",
-        start_with=_run_config,
+        start_with=_run_with_origins,
     ),
     "schema": Command(
         "print the JSON Schema of the records in journal, events and --format jsonl",
