@@ -1,0 +1,127 @@
+"""`fsbot transcribe`: files through the very engine that transcribes calls."""
+
+import argparse
+import contextlib
+import itertools
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from fsbot.errors import UserError
+
+if TYPE_CHECKING:
+    from fsbot.settings import Settings
+    from fsbot.transcribe.sound import SoundFile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `fsbot transcribe` on its (sub)parser."""
+    add = parser.add_argument
+    add(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="wav, flac or raw (s16le); one channel: the caller; two: left caller, right callee",
+    )
+    add(
+        "--format",
+        choices=("text", "jsonl", "srt", "vtt"),
+        default="text",
+        help="text, srt and vtt hold the final texts; jsonl every record as it comes, words as "
+        "they are committed included (its latency_ms has a meaning with --realtime only); "
+        "default: %(default)s",
+    )
+    add("--output", metavar="FILE", default="-", help="default: standard output (-)")
+    add("--realtime", action="store_true", help="at the pace of speech, as from a live call")
+    add("--rate", type=int, default=16000, help="Hz, of raw files (default: %(default)s)")
+    add("--channels", type=int, choices=(1, 2), default=1, help="of raw files (default: 1)")
+
+
+def run(args: argparse.Namespace, settings: "Settings") -> int:
+    """`fsbot transcribe`; returns the exit status, 1 if the engine failed. Raises UserError."""
+    if len(args.files) > 1 and args.format in ("srt", "vtt"):
+        raise UserError(
+            f"{len(args.files)} files do not fit into one {args.format} file",
+            "Give one FILE at a time, or --format text or jsonl.",
+        )
+    from fsbot.transcribe.sound import SoundFile
+
+    sounds = [SoundFile(path, args.rate, args.channels) for path in args.files]
+    with _output(args.output, args.files) as output:
+        # torch takes seconds to import: not for --help, nor for a wrong file.
+        from fsbot.engine.setup import make_engine
+        from fsbot.transcribe.paper import make_paper
+        from fsbot.transcribe.transcriber import Transcriber
+
+        engine = make_engine(settings, skip_late_updates=args.realtime)
+        engine.start()
+        status = 0
+        try:
+            for sound, call_uuid in zip(sounds, call_uuids(args.files), strict=True):
+                paper = make_paper(args.format, output, sound, heading=len(sounds) > 1)
+                with _progress(sound, output) as advance:
+                    transcriber = Transcriber(engine, settings, sound, call_uuid, paper)
+                    status |= transcriber.run(realtime=args.realtime, advance=advance)
+        finally:
+            engine.stop()
+        return status
+
+
+def call_uuids(files: Sequence[Path]) -> list[str]:
+    """A name per file that can stand where a call's UUID does: letters, digits, hyphens."""
+    names: list[str] = []
+    for file in files:
+        plain = unicodedata.normalize("NFKD", file.stem)
+        plain = "".join(c for c in plain if not unicodedata.combining(c))
+        name = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:100] or "file"
+        numbered = (name if count == 1 else f"{name}-{count}" for count in itertools.count(1))
+        names.append(next(each for each in numbered if each not in names))
+    return names
+
+
+@contextlib.contextmanager
+def _output(name: str, files: Sequence[Path]) -> Iterator[TextIO]:
+    """Where the transcript goes; whatever was in that file before is replaced."""
+    if name == "-":
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        return
+    path = Path(name)
+    if any(path.exists() and path.samefile(file) for file in files):
+        raise UserError(f"{path} is the sound itself", "Give another --output.")
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}", "Give another --output."
+        ) from error
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _progress(sound: "SoundFile", output: TextIO) -> Iterator[Callable[[float], object]]:
+    """A bar on standard error, if people look at it and the transcript goes elsewhere."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    from fsbot.log import printable
+
+    console = Console(stderr=True)
+    bar = Progress(
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal or output.isatty(),
+    )
+    with bar:
+        task = bar.add_task(escape(printable(sound.path.name)), total=sound.seconds)
+        yield lambda seconds: bar.update(task, completed=seconds)

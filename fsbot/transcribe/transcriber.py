@@ -1,0 +1,152 @@
+"""One file, from its first block to the last record of its transcript."""
+
+import contextlib
+import math
+import queue
+import time
+from collections.abc import Callable
+from functools import partial
+
+from fsbot.audio.pcm import SAMPLE_RATE
+from fsbot.engine.events import StreamEnded, StreamEvent, StreamFailed
+from fsbot.engine.options import StreamOptions
+from fsbot.engine.scheduler import Engine, StreamHandle
+from fsbot.settings import Settings
+from fsbot.transcribe.paper import Paper
+from fsbot.transcribe.sound import Pieces, SoundFile
+from fsbot.transcript.records import EndOfTranscript, Failure, SideName, StartOfTranscript
+from fsbot.transcript.writer import Channel, TranscriptWriter
+
+BLOCK_SECONDS = 1.0
+MOST_PENDING_SECONDS = 20.0
+"""Audio read and not yet heard by the engine: a long file is never in memory as a whole."""
+
+REALTIME_BLOCK_SECONDS = 0.02
+"""As FreeSWITCH writes."""
+
+START_MARGIN = 1.0
+"""Seconds by which the engine may announce speech after its start, and more."""
+
+POLL_SECONDS = 0.1
+
+
+class Transcriber:
+    """One file on its way through the engine."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, sound: SoundFile, call_uuid: str, paper: Paper
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._sound = sound
+        self._paper = paper
+        self._zero = time.time()
+        self._events: queue.SimpleQueue[tuple[Channel, StreamEvent]] = queue.SimpleQueue()
+        self._writer = TranscriptWriter(call_uuid, self._zero, self._wall, paper.put)
+        self._streams: dict[SideName, StreamHandle] = {}
+        self._fed = 0
+        self._failed = False
+        self._reason = "failed"
+
+    def run(self, *, realtime: bool, advance: Callable[[float], object]) -> int:
+        """Transcribe to the end; 1 if the engine failed, else 0. Raises UserError.
+
+        realtime: feed at the pace of speech. advance: told the seconds heard so far.
+        """
+        try:
+            self._begin()
+            for pieces in self._sound.play(REALTIME_BLOCK_SECONDS if realtime else BLOCK_SECONDS):
+                self._feed(pieces)
+                if realtime:
+                    self._listen(self._zero + self._fed / SAMPLE_RATE)
+                while self._pending > MOST_PENDING_SECONDS:
+                    self._listen(time.time() + POLL_SECONDS)
+                self._listen(0.0)
+                advance(self._fed / SAMPLE_RATE - self._pending)
+            for stream in self._streams.values():
+                stream.finish()
+            while self._streams:
+                self._listen(time.time() + POLL_SECONDS)
+                advance(self._fed / SAMPLE_RATE - self._pending)
+            self._reason = "failed" if self._failed else "stopped"
+        except KeyboardInterrupt:
+            self._reason = "shutdown"
+            raise
+        finally:
+            self._end()
+        return int(self._failed)
+
+    def _wall(self, seconds: float) -> float:
+        return self._zero + seconds
+
+    def _begin(self) -> None:
+        engine = self._settings.engine
+        options = StreamOptions(engine.language, engine.static_prompt)
+        sides = self._sound.sides
+        self._writer.write(
+            StartOfTranscript,
+            channel_call_uuid=self._writer.call_uuid,
+            recording=1,
+            path=str(self._sound.path),
+            switch_path="",
+            rate=self._sound.rate,
+            channels=len(sides),
+            sides=sides,
+            answered_at=self._zero,
+            codec_rate=0,
+            direction="",
+            caller="",
+            destination="",
+            language_code=engine.language,
+        )
+        for tag, side in enumerate(sides, start=1):
+            channel = Channel(side, tag)
+            self._streams[side] = self._engine.open(options, partial(self._tell, channel))
+
+    def _tell(self, channel: Channel, event: StreamEvent) -> None:
+        """The engine's thread calls this."""
+        self._events.put((channel, event))
+
+    def _feed(self, pieces: Pieces) -> None:
+        for stream, samples in zip(self._streams.values(), pieces, strict=True):
+            if len(samples):
+                stream.feed(samples)
+        self._fed += len(pieces[0])
+
+    @property
+    def _pending(self) -> float:
+        return max((stream.pending_seconds for stream in self._streams.values()), default=0.0)
+
+    def _listen(self, until: float) -> None:
+        """Write down what the engine says until that Unix time, and what it has said already."""
+        heard = {
+            side: self._fed / SAMPLE_RATE - stream.pending_seconds - START_MARGIN
+            for side, stream in self._streams.items()
+        }
+        with contextlib.suppress(queue.Empty):
+            while True:
+                channel, event = self._events.get(timeout=max(0.0, until - time.time()))
+                self._write(channel, event)
+        for side in heard.keys() & self._streams.keys():
+            self._paper.heard(side, heard[side])
+
+    def _write(self, channel: Channel, event: StreamEvent) -> None:
+        if isinstance(event, StreamFailed):
+            self._failed = True
+            message = f"{channel.side}: {event.reason}"
+            self._writer.write(Failure, error="engine", message=message)
+        if isinstance(event, StreamFailed | StreamEnded):
+            del self._streams[channel.side]
+            self._paper.heard(channel.side, math.inf)
+        self._writer.write_event(channel, event)
+
+    def _end(self) -> None:
+        for stream in self._streams.values():
+            stream.cancel()
+        self._writer.write(
+            EndOfTranscript,
+            reason=self._reason,
+            duration=round(self._fed / SAMPLE_RATE, 3),
+            words=self._writer.words,
+        )
+        self._paper.end()
