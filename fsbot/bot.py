@@ -1,24 +1,28 @@
 """`fsbot run`: everything wired up, and taken down again."""
 
+import os
 import signal
-import sys
+import time
 
 import gevent
 import structlog
+from gevent.event import Event as Flag
 
 from fsbot.audio.follower import Follower
 from fsbot.call import Call, House, publish_failure
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine
 from fsbot.hub import HubBridge, HubWatchdog
+from fsbot.log import flush
+from fsbot.recorder import Studio
 from fsbot.settings import Settings, known_language
 from fsbot.switch.codec import Event
 from fsbot.switch.connection import Connection
-from fsbot.switch.errors import EslError
+from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, LegFilter, LegRoles, Role
 from fsbot.switch.link import Endpoint, Link
 from fsbot.switch.recording import UnsafeUuid, check_uuid, prepare_directory
-from fsbot.switch.resync import active_recordings, live_legs
+from fsbot.switch.resync import active_recordings, exists, live_legs
 from fsbot.transcript.esl_events import EventPublisher
 
 log = structlog.get_logger("fsbot.bot")
@@ -35,6 +39,9 @@ EVENTS = (
 FINISHING_SECONDS = 10.0
 """How long a shutdown waits for what has been spoken to become text."""
 
+DELIVERING_SECONDS = 5.0
+"""How long it then waits for the last records to be written and their events to be delivered."""
+
 
 class Bot:
     """One FreeSWITCH, all its calls."""
@@ -44,6 +51,8 @@ class Bot:
         self._settings = settings
         self._engine = engine
         self._calls: dict[str, Call] = {}
+        self._finished: set[str] = set()
+        """Legs that are up and whose transcript has ended: they are not taken again."""
         self._roles = LegRoles()
         self._filter = LegFilter(
             contexts=settings.filter.contexts,
@@ -57,11 +66,6 @@ class Bot:
             settings.recordings.switch_directory,
             settings.recordings.shared_group,
         )
-        self.stopping = False
-
-    def run(self) -> None:
-        """Serve until `stop` or a signal. Raises UserError if the first login is hopeless."""
-        settings = self._settings
         self._link = Link(
             Endpoint(
                 settings.esl.host,
@@ -75,30 +79,36 @@ class Bot:
             on_event=self._on_event,
             on_connect=self._resync,
         )
+        self._house: House
+        self._stop_wanted = Flag()
+
+    def run(self) -> None:
+        """Serve until `stop`. Raises UserError if the first login is hopeless."""
+        settings = self._settings
         follower, bridge, watchdog = Follower(), HubBridge(), HubWatchdog()
-        publisher = EventPublisher(
-            lambda subclass, headers, body: self._link.connection.send_event(
-                subclass, headers, body
-            )
-        )
+        publisher = EventPublisher(lambda: self._link.connection)
         self._house = House(
-            link=self._link,
-            follower=follower,
+            studio=Studio(
+                self._link,
+                follower,
+                self._recordings,
+                settings.recordings.sample_rate,
+                settings.recordings.each_leg,
+            ),
             engine=self._engine,
             bridge=bridge,
             publisher=publisher,
-            recordings=self._recordings,
             transcripts=settings.transcripts.directory,
-            sample_rate=settings.recordings.sample_rate,
-            each_leg=settings.recordings.each_leg,
             language=settings.engine.language,
             static_prompt=settings.engine.static_prompt,
             known_language=known_language,
         )
         self._engine.start()
+        finishing = gevent.spawn(self._finish)
         try:
             self._link.run()
         finally:
+            finishing.kill()
             publisher.close()
             self._engine.stop()
             bridge.close()
@@ -106,24 +116,34 @@ class Bot:
             _report_hub(watchdog)
             watchdog.close()
 
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stop_wanted.is_set())
+
     def stop(self) -> None:
         """Take no more calls, let those that are up finish what has been said, end `run`."""
-        if self.stopping:
-            return
-        self.stopping = True
-        gevent.spawn(self._finish)
+        self._stop_wanted.set()
 
     def _finish(self) -> None:
-        calls = list(self._calls.values())
+        self._stop_wanted.wait()
+        try:
+            self._finish_calls(list(self._calls.values()))
+            if not self._house.publisher.drain(DELIVERING_SECONDS):
+                log.warning("events not delivered", events=self._house.publisher.waiting)
+        finally:
+            self._link.stop()
+
+    def _finish_calls(self, calls: list[Call]) -> None:
         log.info("stopping", calls=len(calls))
         for call in calls:
             call.stop()
         gevent.wait([call.ended for call in calls], timeout=FINISHING_SECONDS)
-        if self._calls:
-            log.warning("calls not finished in time", calls=len(self._calls))
-        if not self._house.publisher.drain(FINISHING_SECONDS / 2):
-            log.warning("events not delivered", events=self._house.publisher.waiting)
-        self._link.stop()
+        late = [call for call in calls if not call.ended.is_set()]
+        if late:
+            log.warning("calls not finished in time", calls=len(late))
+        for call in late:
+            call.give_up()
+        gevent.wait([call.ended for call in late], timeout=DELIVERING_SECONDS)
 
     # What FreeSWITCH says
 
@@ -131,7 +151,10 @@ class Bot:
         role = self._roles.observe(event)
         uuid = event.headers.get("Unique-ID")
         if event.name == "CHANNEL_ANSWER" and role is not None:
+            self._finished.discard(uuid)
             self._answered(Leg.from_event(event), role)
+        if event.name == "CHANNEL_DESTROY":
+            self._finished.discard(uuid)
         call = self._calls.get(uuid)
         if call is None:
             return
@@ -147,20 +170,24 @@ class Bot:
                 call.codec_changed(leg.codec_rate, _event_time(event))
 
     def _answered(self, leg: Leg, role: Role) -> None:
+        known = self._calls.get(leg.uuid)
         objection = self._filter.objection(leg, role)
         if objection:
             log.debug("leg not recorded", call_uuid=leg.uuid, reason=objection)
-        elif leg.uuid not in self._calls and not self.stopping:
-            self._take(leg)
+        elif self.stopping or leg.uuid in self._finished or (known and not known.leg_gone):
+            return
+        else:
+            self._take(leg, known)
 
-    def _take(self, leg: Leg) -> None:
+    def _take(self, leg: Leg, earlier: Call | None) -> None:
+        """Transcribe a leg. `earlier`: a call of the same UUID that is still being written."""
         try:
             check_uuid(leg.uuid)
         except UnsafeUuid as error:
             log.warning("leg not recorded", reason=str(error))
             publish_failure(self._house.publisher, leg.uuid, "unsafe_uuid", str(error))
             return
-        call = self._calls[leg.uuid] = Call(leg, self._house, self._ended)
+        call = self._calls[leg.uuid] = Call(leg, self._house, self._ended, after=earlier)
         log.info(
             "call answered",
             call_uuid=leg.uuid,
@@ -171,21 +198,29 @@ class Bot:
         call.start()
 
     def _ended(self, call: Call) -> None:
-        del self._calls[call.uuid]
+        if self._calls.get(call.uuid) is call:
+            del self._calls[call.uuid]
+            if not call.leg_gone:
+                self._finished.add(call.uuid)
 
     def _resync(self, connection: Connection) -> None:
-        """What was missed: calls that were answered, and calls that ended, without us."""
-        try:
-            alive = {live.leg.uuid: live for live in live_legs(connection)}
-        except EslError as error:
-            log.warning("cannot list the calls that are up", reason=str(error))
-            return
-        self._roles.keep_only(alive)
+        """What was missed: calls that ended, and calls that were answered, without us.
+
+        Events arrive meanwhile, so every question is asked afresh: an answer may be older than
+        what the events have told since. Raises EslError; then the link is dropped and tried again.
+        """
         for uuid, call in list(self._calls.items()):
-            if uuid in alive:
+            if exists(connection, uuid):
                 call.resynced(active_recordings(connection, uuid))
             else:
-                call.gone()
+                call.lost()
+        try:
+            alive = {live.leg.uuid: live for live in live_legs(connection)}
+        except CommandRefused as error:
+            log.warning("cannot list the calls that are up", reason=str(error))
+            return
+        self._finished.intersection_update(alive)
+        self._roles.keep_only([*alive, *self._calls])
         for uuid, live in alive.items():
             role = self._roles.settle(uuid, live.role)
             if live.leg.answered_at is not None:
@@ -203,14 +238,16 @@ def run(settings: Settings) -> int:
 
 def _on_signal(bot: Bot) -> None:
     if bot.stopping:
-        sys.exit(130)
+        # At once: neither a call nor the engine's thread, in the middle of a window, is waited for.
+        flush()
+        os._exit(130)
     bot.stop()
 
 
 def _event_time(event: Event) -> float:
-    """Unix seconds at which FreeSWITCH made the event."""
+    """Unix seconds at which FreeSWITCH made the event; now, if it does not say."""
     text = event.headers.get("Event-Date-Timestamp")
-    return int(text) / 1_000_000 if text.isdigit() else 0.0
+    return int(text) / 1_000_000 if text.isdecimal() else time.time()
 
 
 def _report_hub(watchdog: HubWatchdog) -> None:

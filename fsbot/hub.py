@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import gevent
 import greenlet  # type: ignore[import-untyped]
@@ -25,6 +25,27 @@ log = structlog.get_logger("fsbot.hub")
 
 DRAIN_SECONDS = 0.01
 """Posted work that takes longer lets the loop turn once before the rest."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """`function(…)` run in one of the hub's threads, while its greenlet waits: for disks, which
+    may take their time. Returns or raises what it does."""
+
+    def outcome() -> tuple[R, None] | tuple[None, Exception]:
+        # gevent's thread pool prints what its functions raise, expected or not.
+        try:
+            return function(*args, **kwargs), None
+        except Exception as error:
+            return None, error
+
+    result, error = gevent.get_hub().threadpool.apply(outcome)
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
 
 
 class HubBridge:
@@ -248,7 +269,7 @@ class HubWatchdog:
             late_ms=round(tick.late * 1000),
             machine_ms=round(shared * 1000),
             greenlet=sample.greenlet,
-            stack=sample.stack,
+            where=sample.stack,  # structlog takes `stack` for a text of its own
         )
 
     def _watch_machine(self) -> None:

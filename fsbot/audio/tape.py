@@ -1,9 +1,11 @@
 """All recordings of one call, played one after the other as one stream of audio per side."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
+from gevent.event import Event as Flag
 from numpy.typing import NDArray
 
 from fsbot.audio.clock import RecordingClock
@@ -24,11 +26,14 @@ class TapeRecording:
         self.file = file
         self.complete = False
         self.cut_at: float | None = None
-        """Unix time from which on the audio is in the next recording, if it was cut."""
+        """Unix time from which on the next recording counts."""
 
 
 class Tape:
-    """The recordings of a call and the timeline they make. Belongs to the hub."""
+    """The recordings of a call and the timeline they make. Belongs to the hub.
+
+    It goes on after a recording that was cut, and ends with one that was not, or by `end`.
+    """
 
     def __init__(self, rate: int, channels: int) -> None:
         """rate, channels: of all recordings, as asked for."""
@@ -37,23 +42,23 @@ class Tape:
         self.seconds = 0.0
         """Audio played so far, per side."""
         self._recordings: list[TapeRecording] = []
+        self._ended = False
+        self._news = Flag()
 
     def add(self, switch_path: str, path: Path, follower: Follower) -> TapeRecording:
         """A recording that is about to be asked for; its file need not be there yet."""
         recording = TapeRecording(switch_path, follower.follow(path))
         self._recordings.append(recording)
+        self._news.set()
         return recording
 
-    def drop(self, recording: TapeRecording) -> None:
-        """A recording that was refused."""
-        self._recordings.remove(recording)
-        recording.file.close()
+    def cut(self, recording: TapeRecording, at: float) -> None:
+        """What it holds from Unix time `at` on is no good; another recording goes on from there.
 
-    def hand_over(self, old: TapeRecording, at: float) -> None:
-        """What `old` holds from Unix time `at` on is in the recording after it."""
-        old.cut_at = at
-        old.complete = True
-        old.file.finish()
+        Only the first cut of a recording counts.
+        """
+        if recording.cut_at is None:
+            recording.cut_at = at
 
     def complete(self, switch_path: str) -> None:
         """FreeSWITCH has written all of this file."""
@@ -62,6 +67,11 @@ class Tape:
                 recording.complete = True
                 recording.file.finish()
 
+    def end(self) -> None:
+        """No recording will be added, even if the last one was cut."""
+        self._ended = True
+        self._news.set()
+
     @property
     def running(self) -> TapeRecording | None:
         """The latest recording, unless it is complete."""
@@ -69,19 +79,27 @@ class Tape:
         return latest if latest is not None and not latest.complete else None
 
     def play(self) -> Iterator[Pieces]:
-        """The audio of all recordings as it comes in; ends when the last one is complete.
+        """The audio of all recordings as it comes in.
 
         Waits in its greenlet. Raises FollowError while a file is there but can't be read.
         """
-        number = 0
-        while number < len(self._recordings):
-            yield from self._play_one(self._recordings[number])
-            number += 1
+        for number in count():
+            while number == len(self._recordings):
+                if self._ended:
+                    return
+                self._news.wait()
+                self._news.clear()
+            recording = self._recordings[number]
+            yield from self._play_one(recording)
+            if recording.cut_at is None:
+                return
 
     def close(self) -> None:
-        """Let go of all files. May be repeated."""
+        """Let go of all files: what still waits for one comes to its end. May be repeated."""
         for recording in self._recordings:
+            recording.complete = True
             recording.file.close()
+        self.end()
 
     def _play_one(self, recording: TapeRecording) -> Iterator[Pieces]:
         splitter = SideSplitter(self.format)
@@ -89,17 +107,21 @@ class Tape:
         generation = 0
         while (chunk := recording.file.read()) is not None:
             if clock is None or chunk.generation != generation:
-                yield self._played(splitter.flush())
-                splitter = SideSplitter(self.format)
+                if clock is not None:
+                    yield self._played(splitter.flush())
+                    splitter = SideSplitter(self.format)
                 clock, generation = RecordingClock(self.format.byte_rate), chunk.generation
                 self.timeline.append(clock, self.seconds)
-            clock.observe(chunk.size, chunk.mtime)
             data = chunk.data
+            # Behind a cut the file grows at another rate, which would mislead the clock.
+            if not clock.segments or recording.cut_at is None or chunk.mtime < recording.cut_at:
+                clock.observe(chunk.size, chunk.mtime)
             if recording.cut_at is not None:
                 data = data[: self._bytes_before(recording.cut_at, chunk, clock)]
             yield self._played(splitter.feed(data))
             if len(data) < len(chunk.data):
                 break
+        recording.file.close()
         yield self._played(splitter.flush())
 
     def _bytes_before(self, cut_at: float, chunk: Chunk, clock: RecordingClock) -> int:

@@ -1,6 +1,7 @@
 """Records as CUSTOM events of FreeSWITCH, delivered at least once and in order."""
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,7 +9,14 @@ import gevent
 import structlog
 from gevent.event import Event as Flag
 
-from fsbot.transcript.records import EndOfTranscript, Record, StartOfTranscript
+from fsbot.switch.errors import ConnectionLost, EslError
+from fsbot.transcript.records import (
+    EndOfTranscript,
+    EndOfUtterance,
+    Record,
+    StartOfSpeech,
+    Transcription,
+)
 
 log = structlog.get_logger("fsbot.transcript")
 
@@ -24,11 +32,11 @@ class CustomEvent:
     body: bytes
 
 
-class Sender(Protocol):
-    """What can fire an event: fsbot.switch.link's connection of the moment."""
+class Connection(Protocol):
+    """What fires events: fsbot.switch.connection's."""
 
-    def __call__(self, subclass: str, headers: list[tuple[str, str]], body: bytes) -> object:
-        """Raises on anything but `+OK`."""
+    def send_event(self, subclass: str, headers: Sequence[tuple[str, str]], body: bytes) -> object:
+        """Raises EslError on anything but `+OK`, ValueError for what can't be sent at all."""
 
 
 def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
@@ -36,15 +44,17 @@ def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
 
     Never `Unique-ID`: a live channel of that id swallows the event.
     """
-    finished = isinstance(record, EndOfTranscript)
     headers = [
         ("Call-UUID", _one_line(record.call_uuid)),
         ("Channel-Call-UUID", _one_line(channel_call_uuid)),
         ("Fsbot-Sequence", str(record.sequence)),
         ("transcription-vendor", "fsbot"),
-        ("transcription-session-finished", "true" if finished else "false"),
+        (
+            "transcription-session-finished",
+            "true" if isinstance(record, EndOfTranscript) else "false",
+        ),
     ]
-    if not isinstance(record, StartOfTranscript | EndOfTranscript) and hasattr(record, "side"):
+    if isinstance(record, StartOfSpeech | Transcription | EndOfUtterance):
         headers.append(("Fsbot-Side", record.side))
     return CustomEvent(f"fsbot::{record.kind}", tuple(headers), record.model_dump_json().encode())
 
@@ -60,8 +70,9 @@ class EventPublisher:
     Events wait in memory while FreeSWITCH can't be reached; the journal has them all.
     """
 
-    def __init__(self, send: Sender) -> None:
-        self._send = send
+    def __init__(self, connection: Callable[[], Connection]) -> None:
+        """`connection` gives the one of the moment, or raises ConnectionLost."""
+        self._connection = connection
         self._waiting: deque[CustomEvent] = deque()
         self._news = Flag()
         self._idle = Flag()
@@ -89,26 +100,33 @@ class EventPublisher:
         self._greenlet.kill()
 
     def _publish(self) -> None:
-        resent = False
         while True:
             if not self._waiting:
                 self._idle.set()
                 self._news.wait()
             self._news.clear()
             while self._waiting:
-                event = self._waiting[0]
-                headers = [*event.headers, ("Fsbot-Resent", "true")] if resent else event.headers
-                try:
-                    self._send(event.subclass, list(headers), event.body)
-                except Exception as error:  # whatever went wrong, the event is not delivered
-                    log.debug("event not delivered, trying again", reason=str(error))
-                    resent = resent or not _never_left(error)
-                    gevent.sleep(RETRY_SECONDS)
-                else:
-                    self._waiting.popleft()
-                    resent = False
+                self._deliver(self._waiting[0])
+                self._waiting.popleft()
 
-
-def _never_left(error: Exception) -> bool:
-    """The link was down before the event was handed to it: nobody can have seen it."""
-    return "link" in str(error) and "is down" in str(error)
+    def _deliver(self, event: CustomEvent) -> None:
+        """Fire one event until FreeSWITCH has it; every time but the first it is marked."""
+        headers = list(event.headers)
+        while True:
+            try:
+                connection = self._connection()
+            except ConnectionLost:
+                gevent.sleep(RETRY_SECONDS)
+                continue
+            try:
+                connection.send_event(event.subclass, headers, event.body)
+                return
+            except EslError as error:
+                # It may have got there all the same: only its `+OK` is certain to be missing.
+                log.warning("event not confirmed, firing it again", reason=str(error))
+                headers = [*event.headers, ("Fsbot-Resent", "true")]
+                gevent.sleep(RETRY_SECONDS)
+            except Exception:
+                # It would fail again for ever, and all later events with it.
+                log.exception("event cannot be sent", subclass=event.subclass)
+                return

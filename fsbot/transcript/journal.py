@@ -1,14 +1,19 @@
 """One file per call, one record per line; what is in it has been said, once."""
 
+import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from fsbot.transcript.records import Record, parse
 
 _FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
+_READ_BYTES = 1 << 20
 
 
 def journal_path(directory: Path, call_uuid: str, answered_at: float) -> Path:
@@ -27,11 +32,18 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Create the file, or open one that a former run has left. Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=_DIRECTORY_MODE)
+        for directory in (path.parent.parent, path.parent):
+            directory.mkdir(parents=True, exist_ok=True, mode=_DIRECTORY_MODE)
         self.path = path
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(path, flags, _FILE_MODE), "a+b", buffering=0)
-        self.records = self._whole_lines()
+        self._file = os.open(path, flags, _FILE_MODE)
+        self.next_sequence = 1
+        """Number of the record that belongs behind those that were there."""
+        try:
+            self._mend()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, record: Record) -> None:
         """Write one record; when this returns, another process that opens the file sees it.
@@ -39,23 +51,29 @@ class Journal:
         Raises OSError; then nothing of the record is in the file.
         """
         line = record.model_dump_json().encode() + b"\n"
-        size = os.fstat(self._file.fileno()).st_size
-        written = os.write(self._file.fileno(), line)
+        size = os.fstat(self._file).st_size
+        written = os.write(self._file, line)
         if written < len(line):
-            os.ftruncate(self._file.fileno(), size)
-            raise OSError(f"{self.path}: only {written} of {len(line)} bytes could be written")
-        self.records += 1
+            os.ftruncate(self._file, size)
+            raise OSError(
+                errno.ENOSPC, f"only {written} of {len(line)} bytes written", str(self.path)
+            )
 
     def close(self) -> None:
-        """May be repeated."""
-        self._file.close()
+        """To be called once."""
+        os.close(self._file)
 
-    def _whole_lines(self) -> int:
-        """How many records are there; a line that a crash cut short is taken away."""
-        self._file.seek(0)
-        content = self._file.read()
-        os.ftruncate(self._file.fileno(), content.rfind(b"\n") + 1)
-        return content.count(b"\n")
+    def _mend(self) -> None:
+        """Take away a line that a crash cut short, and see where the sequence stands.
+
+        Lines that are no records (somebody edited the file) are left alone.
+        """
+        content = b"".join(iter(lambda: os.read(self._file, _READ_BYTES), b""))
+        os.ftruncate(self._file, content.rfind(b"\n") + 1)
+        for line in reversed(content.split(b"\n")[:-1]):
+            with suppress(ValidationError):
+                self.next_sequence = parse(line).sequence + 1
+                return
 
 
 def read_journal(path: Path) -> Iterator[Record]:

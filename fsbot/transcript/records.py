@@ -6,7 +6,16 @@ kinds. `fsbot schema` prints these classes as JSON Schema.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+
+def _whole(text: str) -> str:
+    """Without lone surrogates, which stand for bytes that were no UTF-8: JSON can't hold them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+"""Text from strangers: callers, dialplans, FreeSWITCH's replies."""
 
 Seconds = Annotated[float, Field(description="seconds since the answer of the recorded leg")]
 SideName = Literal["caller", "callee"]
@@ -36,7 +45,7 @@ class Alternative(BaseModel):
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    call_uuid: str = Field(description="the recorded leg")
+    call_uuid: Text = Field(description="the recorded leg")
     sequence: int = Field(ge=1, description="position in the call's transcript, without holes")
     emission_time: Seconds
     emitted_at: float = Field(description="Unix seconds")
@@ -56,7 +65,7 @@ class StartOfTranscript(_Record):
     """
 
     kind: Literal["start_of_transcript"] = "start_of_transcript"
-    channel_call_uuid: str
+    channel_call_uuid: Text
     recording: int = Field(ge=1, description="number of the recording within the call")
     path: str = Field(description="the .raw file as the bot sees it")
     switch_path: str = Field(description="the same file as FreeSWITCH sees it")
@@ -65,9 +74,9 @@ class StartOfTranscript(_Record):
     sides: tuple[SideName, ...] = Field(description="whose voice each channel holds")
     answered_at: float = Field(description="Unix seconds; zero of all times")
     codec_rate: int = Field(description="Channel-Read-Codec-Rate when asked, 0 if unknown")
-    direction: str
-    caller: str
-    destination: str
+    direction: Text
+    caller: Text
+    destination: Text
     language_code: str
 
 
@@ -110,7 +119,10 @@ class EndOfTranscript(_Record):
     """Nothing follows: everything recorded has been transcribed."""
 
     kind: Literal["end_of_transcript"] = "end_of_transcript"
-    reason: str = Field(description="why: hangup, stopped, refused, lost, shutdown, failed")
+    reason: Literal["hangup", "stopped", "refused", "lost", "shutdown", "failed"] = Field(
+        description="why: the leg hung up; the recording was stopped; FreeSWITCH refused it; the "
+        "leg vanished while the link was down; the bot was shut down; the bot could not go on"
+    )
     duration: float = Field(description="seconds of audio per side")
     words: dict[SideName, int] = Field(description="words of the final texts")
 
@@ -120,7 +132,7 @@ class Failure(_Record):
 
     kind: Literal["error"] = "error"
     error: str = Field(description="a fixed name, e.g. recording_refused")
-    message: str
+    message: Text
 
 
 Record = (

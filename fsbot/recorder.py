@@ -1,0 +1,270 @@
+"""Has FreeSWITCH record one leg, and keeps the tape that the recordings make."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+import structlog
+from gevent.event import Event as Flag
+from gevent.lock import Semaphore
+
+from fsbot.audio.follower import Follower
+from fsbot.audio.tape import Tape, TapeRecording
+from fsbot.hub import in_thread
+from fsbot.switch.errors import ConnectionLost, RequestTimeout
+from fsbot.switch.link import Link
+from fsbot.switch.recording import (
+    RecordingDirectory,
+    RecordingRefused,
+    check_reply,
+    start_command,
+    stop_command,
+)
+
+log = structlog.get_logger("fsbot.call")
+
+NO_AUDIO_SECONDS = 5.0
+"""A recording that FreeSWITCH has confirmed and that holds nothing after this is reported."""
+
+SETTLED_SECONDS = 2.0
+"""A leg that is gone without a RECORD_STOP counts as recorded once its file has not grown for."""
+
+RETRY_SECONDS = 1.0
+
+
+class LegGone(Exception):
+    """The leg ended, or the bot is being stopped, before there was a recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """What the recorders of all calls share.
+
+    sample_rate: Hz that FreeSWITCH is asked to record at; each_leg: one voice per leg and file,
+    instead of both in stereo.
+    """
+
+    link: Link
+    follower: Follower
+    directory: RecordingDirectory
+    sample_rate: int
+    each_leg: bool
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.each_leg else 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recording that is about to be asked for. codec_rate: of the leg's audio, in Hz."""
+
+    number: int
+    path: Path
+    switch_path: str
+    codec_rate: int
+
+
+class Recorder:
+    """The recordings of one leg, from its answer to its end.
+
+    Only `start` waits. FreeSWITCH is asked one thing after the other: a stop never overtakes the
+    start that it is for.
+    """
+
+    def __init__(
+        self,
+        uuid: str,
+        codec_rate: int,
+        studio: Studio,
+        announce: Callable[[Plan], object],
+        complain: Callable[[str, str], object],
+    ) -> None:
+        """`announce(plan)` is called before each recording is asked for and returns when it may
+        be. `complain(error, message)`: something went wrong after the start.
+        """
+        self.tape = Tape(studio.sample_rate, studio.channels)
+        self._uuid = uuid
+        self._codec_rate = codec_rate
+        self._studio = studio
+        self._announce = announce
+        self._complain = complain
+        self._log = log.bind(call_uuid=uuid)
+        self._number = 0
+        self._asking = Semaphore()
+        self._running: str | None = None
+        """FreeSWITCH's path of the recording that it has confirmed and that we have not stopped."""
+        self._gone = Flag()
+        self._over = Flag()
+        self._watch: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Begin to record. Raises LegGone, RecordingRefused, or OSError (the directory)."""
+        with self._asking:
+            self._record()
+        self._watch = self._spawn(self._watch_over)
+
+    # What the switch says
+
+    def gone(self) -> None:
+        """The leg is no more. If its RECORD_STOP was missed, the file says when it is complete."""
+        self._gone.set()
+        self._over.set()
+
+    def stopped(self, switch_path: str) -> None:
+        """RECORD_STOP: the file is complete."""
+        self.tape.complete(switch_path)
+
+    def codec_changed(self, rate: int, at: float) -> None:
+        """CODEC: since Unix time `at` the leg's audio has this rate (Hz, 0: unknown).
+
+        FreeSWITCH tells it twice before every answer too. A recording that was started at another
+        rate is useless from there on (FACTS.md 7): the next one takes over.
+        """
+        if not rate or rate == self._codec_rate:
+            return
+        self._codec_rate = rate
+        running = self.tape.running
+        if running is not None:
+            self._log.info("codec rate changed, going on in the next file", rate=rate)
+            self.tape.cut(running, at)
+            self._spawn(self._go_on, at)
+
+    def resynced(self, active_paths: list[str]) -> None:
+        """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
+        running = self._running
+        if running is not None and running not in active_paths:
+            self.tape.complete(running)
+
+    # What the bot wants
+
+    def stop(self) -> None:
+        """End the recording now; nothing is recorded after it."""
+        self._over.set()
+        self._spawn(self._stop)
+
+    def close(self) -> None:
+        """Let go of the files, and have FreeSWITCH do so too. May be repeated."""
+        if self._watch is not None:
+            self._watch.kill()
+        unfinished = self.tape.running is not None
+        self.tape.close()
+        if unfinished and not self._gone.is_set():
+            self.stop()
+        self._over.set()
+
+    def _spawn(self, function: Callable[..., None], *args: object) -> gevent.Greenlet:
+        greenlet = gevent.spawn(self._guarded, function, *args)
+        greenlet.name = f"recorder {self._uuid}"
+        return greenlet
+
+    def _guarded(self, function: Callable[..., None], *args: object) -> None:
+        try:
+            function(*args)
+        except Exception:
+            # A mistake of ours: the call must not wait for ever for what this would have done.
+            self._log.exception("recorder failed")
+            self.tape.end()
+
+    # Asking
+
+    def _record(self) -> None:
+        number, path = in_thread(self._next_number)
+        self._number = number
+        switch_path = self._studio.directory.switch_path(self._uuid, number)
+        self._announce(Plan(number, path, switch_path, self._codec_rate))
+        if self._over.is_set():
+            raise LegGone("the leg ended before it was recorded")
+        recording = self.tape.add(switch_path, path, self._studio.follower)
+        command = start_command(
+            self._uuid,
+            switch_path,
+            sample_rate=self._studio.sample_rate,
+            each_leg=self._studio.each_leg,
+        )
+        try:
+            self._ask(command)
+        except BaseException:
+            recording.complete = True
+            recording.file.close()
+            raise
+        self._running = switch_path
+        self._log.info("recording", path=str(path))
+
+    def _ask(self, command: str) -> None:
+        """Ask FreeSWITCH, again after every lost link, until it answers or all is over.
+
+        Raises RecordingRefused or LegGone. Asking twice is harmless: a start for a file that is
+        being written is `+OK`.
+        """
+        while True:
+            try:
+                check_reply(command, self._studio.link.connection.api(command))
+                return
+            except (ConnectionLost, RequestTimeout) as error:
+                self._log.warning("FreeSWITCH does not answer", reason=str(error))
+                if self._over.wait(RETRY_SECONDS):
+                    raise LegGone("the leg ended while FreeSWITCH did not answer") from error
+
+    def _next_number(self) -> tuple[int, Path]:
+        """One more than the last; files of a former run of the bot are not written again."""
+        number = self._number + 1
+        while (path := self._studio.directory.path(self._uuid, number)).exists():
+            number += 1
+        return number, path
+
+    def _go_on(self, at: float) -> None:
+        with self._asking:
+            old = self.tape.running
+            if old is None:
+                self.tape.end()
+                return
+            self.tape.cut(old, at)
+            try:
+                self._record()
+            except (LegGone, RecordingRefused, OSError) as error:
+                self.tape.end()
+                if not isinstance(error, LegGone):
+                    self._complain("recording_refused", str(error))
+            self._end_file(old.switch_path)
+
+    def _stop(self) -> None:
+        with self._asking:
+            running, self._running = self._running, None
+            if running is not None:
+                self._end_file(running)
+            self.tape.end()
+
+    def _end_file(self, switch_path: str) -> None:
+        try:
+            self._ask(stop_command(self._uuid, switch_path))
+        except (LegGone, RecordingRefused) as error:
+            self._log.warning("recording not stopped", reason=str(error))
+        # Also without a RECORD_STOP: the file is complete before the reply.
+        self.tape.complete(switch_path)
+
+    # Watching
+
+    def _watch_over(self) -> None:
+        """Complain about a recording without audio, and end one whose RECORD_STOP was missed."""
+        first = self.tape.running
+        if first is not None and not self._gone.wait(NO_AUDIO_SECONDS):
+            self._expect_audio(first)
+        self._gone.wait()
+        while (last := self.tape.running) is not None:
+            quiet = time.time() - last.file.last_growth
+            if quiet >= SETTLED_SECONDS:
+                self.tape.complete(last.switch_path)
+            else:
+                gevent.sleep(SETTLED_SECONDS - quiet)
+
+    def _expect_audio(self, recording: TapeRecording) -> None:
+        if recording is self.tape.running and not recording.file.size:
+            self._complain(
+                "no_audio",
+                f"FreeSWITCH says that it records to {recording.switch_path}, but nothing arrives "
+                f"in {recording.file.path}: check recordings.switch_directory, and that both "
+                "users share recordings.shared_group",
+            )

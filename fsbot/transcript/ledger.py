@@ -1,0 +1,80 @@
+"""Journal first, then event: every record's way out of one transcript."""
+
+from typing import Any
+
+import gevent
+import structlog
+from gevent.event import Event as Flag
+from gevent.queue import Queue
+
+from fsbot.hub import in_thread
+from fsbot.transcript.esl_events import EventPublisher, event_of
+from fsbot.transcript.journal import Journal
+from fsbot.transcript.records import EndOfTranscript, Record, Transcription
+
+log = structlog.get_logger("fsbot.transcript")
+
+
+class Ledger:
+    """Sees the records of one transcript through, in order, in a greenlet of its own.
+
+    A record that cannot be journalled (the disk is full) is logged and fired all the same: the
+    robot that waits for it has no other source.
+    """
+
+    def __init__(
+        self, call_uuid: str, channel_call_uuid: str, journal: Journal, publisher: EventPublisher
+    ) -> None:
+        self._channel_call_uuid = channel_call_uuid
+        self._journal = journal
+        self._publisher = publisher
+        self._log = log.bind(call_uuid=call_uuid)
+        self._queue: Queue[Record | Flag | None] = Queue()
+        self._greenlet = gevent.spawn(self._work)
+        self._greenlet.name = f"ledger {call_uuid}"
+
+    def put(self, record: Record) -> None:
+        """Queue a record. Never blocks."""
+        self._queue.put(record)
+
+    def flush(self) -> None:
+        """Wait until every record so far is in the journal."""
+        reached = Flag()
+        self._queue.put(reached)
+        reached.wait()
+
+    def close(self) -> None:
+        """Wait until every record so far is in the journal, and close it. To be called once."""
+        self._queue.put(None)
+        self._greenlet.join()
+
+    def _work(self) -> None:
+        for item in iter(self._queue.get, None):
+            if isinstance(item, Flag):
+                item.set()
+                continue
+            try:
+                self._see_through(item)
+            except Exception:
+                # What goes wrong with one record must not hold up the next one, or the call.
+                self._log.exception("record lost", sequence=item.sequence)
+        in_thread(self._journal.close)
+
+    def _see_through(self, record: Record) -> None:
+        try:
+            in_thread(self._journal.append, record)
+        except OSError as error:
+            self._log.error("record not journalled", reason=str(error), sequence=record.sequence)
+        self._publisher.publish(event_of(record, self._channel_call_uuid))
+        _tell(self._log, record)
+
+
+def _tell(logger: Any, record: Record) -> None:
+    """What the ordinary log says of a record; spoken text only if the log may show it."""
+    match record:
+        case Transcription(is_final=True):
+            logger.info("final", side=record.side, utterance=record.utterance, text=record.text)
+        case Transcription(text=text) if text:
+            logger.info("words", side=record.side, utterance=record.utterance, text=text)
+        case EndOfTranscript():
+            logger.info("transcript ended", reason=record.reason, seconds=record.duration)
