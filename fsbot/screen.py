@@ -117,14 +117,15 @@ class LiveScreen:
                 self._answered_at = record.answered_at
             case Transcription(is_final=True):
                 self._open.pop((record.side, record.utterance), None)
+                self.tick()
                 self._console.print(_line(record.start, record.side, Text(printable(record.text))))
             case Transcription():
                 self._grow(record)
+                self.tick()
             case Failure():
                 self._console.print(Text(printable(record.message), style="yellow"))
             case _:
                 pass
-        self.tick()
 
     def tick(self) -> None:
         lines = [
