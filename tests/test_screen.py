@@ -115,6 +115,7 @@ def test_the_clock_starts_with_the_answer() -> None:
         screen.tick()
         assert "ringing" in shown(console)
         screen.show(start_of_transcript(answered_at=0.0001))
+        screen.tick()
         assert "the call is over" in shown(console)
 
 
