@@ -1,0 +1,46 @@
+"""A bot, a stand-in FreeSWITCH and a second client of its event socket, all in this process."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import UTTERANCE, Bench, Listener
+
+from fsbot.engine.model import SpeechModel
+from fsbot.rehearsal.server import RehearsalSwitch
+from fsbot.rehearsal.sound import Sound, load_sound
+
+
+@pytest.fixture
+def switch() -> Iterator[RehearsalSwitch]:
+    with RehearsalSwitch() as running:
+        yield running
+
+
+@pytest.fixture
+def bench(switch: RehearsalSwitch, speech_model: SpeechModel, tmp_path: Path) -> Iterator[Bench]:
+    under_test = Bench(switch, speech_model, tmp_path)
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def listener(switch: RehearsalSwitch) -> Iterator[Listener]:
+    client = Listener(switch.port)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def utterance() -> Sound:
+    return load_sound(UTTERANCE)
+
+
+@pytest.fixture(scope="session")
+def turn() -> dict[str, Any]:
+    """The one turn of the utterance: its text, and when it is spoken."""
+    turns = json.loads(UTTERANCE.with_suffix(".json").read_text())["turns"]
+    assert len(turns) == 1
+    return dict(turns[0])

@@ -1,0 +1,42 @@
+"""What every room's tests may use: the real weights, found once and loaded once."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fsbot.engine.model import SpeechModel
+
+
+class Silent:
+    """An observer of pulls that has nothing to say."""
+
+    def step(self, text: str) -> None:
+        pass
+
+    def failed(self, text: str) -> None:
+        pass
+
+    def progress(self, done: int, total: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def speech_model() -> "SpeechModel":
+    """Whisper base, its weights kept outside the clone."""
+    from fsbot.engine.model import SpeechModel
+    from fsbot.weights import load_model
+    from fsbot.weights.pull import pull
+
+    pull("base", Silent())
+    return SpeechModel(load_model("base"))
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[dict[str, object]]]:
+    """Everything logged while the test runs, as structlog's event dictionaries."""
+    from structlog.testing import capture_logs
+
+    with capture_logs() as lines:
+        yield lines  # type: ignore[misc]
