@@ -37,6 +37,7 @@ class Api:
         self._commands: dict[str, Callable[[str], str]] = {
             "create_uuid": lambda arguments: str(uuid.uuid4()),
             "echo": lambda arguments: arguments,
+            "file_exists": lambda arguments: "true" if Path(arguments).exists() else "false",
             "fsctl": self._fsctl,
             "global_getvar": self._global_getvar,
             "hupall": self._hupall,
