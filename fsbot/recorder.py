@@ -83,7 +83,7 @@ class Recorder:
         complain: Callable[[str, str], object],
     ) -> None:
         """`announce(plan)` is called before each recording is asked for and returns when it may
-        be. `complain(error, message)`: something went wrong after the start.
+        be. `complain(error, message)`: a recording is no good, though FreeSWITCH says it is.
         """
         self.tape = Tape(studio.sample_rate, studio.channels)
         self._uuid = uuid
@@ -163,10 +163,10 @@ class Recorder:
     def _guarded(self, function: Callable[..., None], *args: object) -> None:
         try:
             function(*args)
-        except Exception:
+        except Exception as error:
             # A mistake of ours: the call must not wait for ever for what this would have done.
             self._log.exception("recorder failed")
-            self.tape.end()
+            self.tape.end(error)
 
     # Asking
 
@@ -225,9 +225,7 @@ class Recorder:
             try:
                 self._record()
             except (LegGone, RecordingRefused, OSError) as error:
-                self.tape.end()
-                if not isinstance(error, LegGone):
-                    self._complain("recording_refused", str(error))
+                self.tape.end(error)
             self._end_file(old.switch_path)
 
     def _stop(self) -> None:

@@ -43,6 +43,7 @@ class Tape:
         """Audio played so far, per side."""
         self._recordings: list[TapeRecording] = []
         self._ended = False
+        self._error: Exception | None = None
         self._news = Flag()
 
     def add(self, switch_path: str, path: Path, follower: Follower) -> TapeRecording:
@@ -67,9 +68,10 @@ class Tape:
                 recording.complete = True
                 recording.file.finish()
 
-    def end(self) -> None:
-        """No recording will be added, even if the last one was cut."""
+    def end(self, error: Exception | None = None) -> None:
+        """No recording will be added, even if the last one was cut; `error` is why not."""
         self._ended = True
+        self._error = self._error or error
         self._news.set()
 
     @property
@@ -81,18 +83,20 @@ class Tape:
     def play(self) -> Iterator[Pieces]:
         """The audio of all recordings as it comes in.
 
-        Waits in its greenlet. Raises FollowError while a file is there but can't be read.
+        Waits in its greenlet. Raises FollowError while a file is there but can't be read, and at
+        its end what `end` was given.
         """
         for number in count():
-            while number == len(self._recordings):
-                if self._ended:
-                    return
+            while number == len(self._recordings) and not self._ended:
                 self._news.wait()
                 self._news.clear()
-            recording = self._recordings[number]
-            yield from self._play_one(recording)
-            if recording.cut_at is None:
-                return
+            if number == len(self._recordings):
+                break
+            yield from self._play_one(self._recordings[number])
+            if self._recordings[number].cut_at is None:
+                break
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Let go of all files: what still waits for one comes to its end. May be repeated."""

@@ -1,0 +1,96 @@
+"""What strangers put into a call: nothing of it is taken for a command, a path or a line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from bench import Bench, Listener, errors, of_kind, silence
+
+from fsbot.log import ConsoleLine
+from fsbot.rehearsal.script import CallScript
+from fsbot.rehearsal.server import RehearsalSwitch
+from fsbot.transcript.records import EndOfTranscript, Failure, StartOfTranscript
+
+LogLines = list[dict[str, object]]
+
+
+@pytest.mark.parametrize(
+    "uuid", ["../../outside", "..", "a.b", "a/b", "a b", "a%0Ab", "é", "x" * 129, "-;reboot"]
+)
+def test_a_uuid_that_is_no_file_name(
+    uuid: str, bench: Bench, switch: RehearsalSwitch, listener: Listener, tmp_path: Path
+) -> None:
+    bench.start()
+    switch.place(CallScript(silence(30), uuid=uuid))
+    sound = switch.place(CallScript(silence(0.3)))
+    bench.transcript(sound.uuid)
+    bench.wait(lambda: [event for event in listener.events if b"unsafe_uuid" in event.body])
+    assert [path.name for path in bench.recordings.iterdir()] == [f"{sound.uuid}-1.raw"]
+    assert [path.stem for path in bench.transcripts.glob("*/*")] == [sound.uuid]
+    assert {path.name for path in tmp_path.iterdir()} == {"recordings", "transcripts"}
+    recorded = [line for line in switch.commands if "uuid_record" in line]
+    assert all(line.split()[2] == sound.uuid for line in recorded)
+    (event,) = [event for event in listener.events if b"unsafe_uuid" in event.body]
+    assert event.subclass == "fsbot::error"
+    assert event.headers.get("Fsbot-Sequence") == "1"
+    assert json.loads(event.body)["error"] == "unsafe_uuid"
+
+
+def test_line_ends_in_a_caller_id(
+    bench: Bench, switch: RehearsalSwitch, listener: Listener, log_lines: LogLines
+) -> None:
+    bench.start()
+    forged = "1%0AEvent-Name: CHANNEL_DESTROY%0AUnique-ID: forged%0A%0Aevent"
+    call = switch.place(CallScript(silence(0.5), caller_number=forged, caller_name=forged))
+    records = bench.transcript(call.uuid)
+    start = records[0]
+    assert isinstance(start, StartOfTranscript)
+    assert start.caller == "1\nEvent-Name: CHANNEL_DESTROY\nUnique-ID: forged\n\nevent"
+    path = bench.journal_path(call.uuid)
+    assert path is not None
+    assert len(path.read_bytes().splitlines()) == len(records)
+    bench.wait(lambda: len(listener.of(call.uuid)) == len(records))
+    for event in listener.of(call.uuid):
+        assert event.name == "CUSTOM"
+        assert "Unique-ID" not in event.headers
+    (line,) = [line for line in log_lines if line["event"] == "call answered"]
+    entry = dict(line, level="info", timestamp="", logger="fsbot.bot")
+    assert "\n" not in ConsoleLine(colours=False)(None, "info", entry)
+
+
+def test_a_caller_whose_name_and_number_are_not_utf8(
+    bench: Bench, switch: RehearsalSwitch, listener: Listener
+) -> None:
+    bench.start()
+    call = switch.place(
+        CallScript(silence(0.5), caller_number="06\udcff12", caller_name="Am\udce9lie")
+    )
+    records = bench.transcript(call.uuid)
+    start = records[0]
+    assert isinstance(start, StartOfTranscript)
+    assert start.caller == "06\ufffd12"
+    assert of_kind(records, EndOfTranscript)[0].reason == "hangup"
+    bench.wait(lambda: len(listener.of(call.uuid)) == len(records))
+
+
+def test_a_language_that_nobody_speaks(bench: Bench, switch: RehearsalSwitch) -> None:
+    bench.start()
+    unknown = switch.place(CallScript(silence(0.5), variables={"fsbot_language": "klingon"}))
+    english = switch.place(CallScript(silence(0.5), variables={"fsbot_language": "English"}))
+    records = bench.transcript(unknown.uuid)
+    assert errors(records) == ["unknown_language"]
+    assert "'klingon'" in of_kind(records, Failure)[0].message
+    assert of_kind(records, StartOfTranscript)[0].language_code == "fr"
+    assert of_kind(records, EndOfTranscript)[0].reason == "hangup"
+    records = bench.transcript(english.uuid)
+    assert of_kind(records, StartOfTranscript)[0].language_code == "en"
+    assert errors(records) == []
+
+
+@pytest.mark.parametrize("prompt", ["Asterisk%0A\tNuméris%00", "\udcff\udcfe", "é" * 5000])
+def test_a_prompt_with_anything_in_it(prompt: str, bench: Bench, switch: RehearsalSwitch) -> None:
+    bench.start()
+    call = switch.place(CallScript(silence(0.5), variables={"fsbot_prompt": prompt}))
+    records = bench.transcript(call.uuid)
+    assert errors(records) == []
+    assert of_kind(records, EndOfTranscript)[0].reason == "hangup"
