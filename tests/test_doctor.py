@@ -329,6 +329,16 @@ def test_ctrl_c_stops_the_recording_and_hangs_up(
     assert list((tmp_path / "recordings").iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_while_nothing_waits(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: os.kill(os.getpid(), number))
+    seen = doctor()
+    assert seen.exit_code == INTERRUPTED
+    assert "weights" not in seen.statuses
+
+
 def test_the_trials_file_is_no_calls(tmp_path: Path) -> None:
     path = trial_path(tmp_path)
     assert RecordingDirectory(tmp_path, tmp_path).identify(str(path)) is None  # type: ignore[arg-type]

@@ -54,10 +54,15 @@ def _interrupts_here() -> Iterator[None]:
     import gevent
 
     main = gevent.getcurrent()
+
+    def interrupt(*_: object) -> None:
+        if gevent.getcurrent() is main:
+            raise KeyboardInterrupt
+        # In any other greenlet gevent would print it and go on.
+        gevent.kill(main, KeyboardInterrupt)
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [
-        signal.signal(number, lambda *_: gevent.kill(main, KeyboardInterrupt)) for number in numbers
-    ]
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:

@@ -59,10 +59,12 @@ class Report:
         if self._json:
             print(json.dumps(asdict(finding)), flush=True)
             return
-        line = Text(finding.status.ljust(_STATUS_WIDTH), _STYLES[finding.status])
-        line.append(finding.check.ljust(_CHECK_WIDTH), "bold")
-        # FreeSWITCH's replies and names of files are part of it.
-        line.append(printable(finding.message), "")
+        line = Text.assemble(
+            (finding.status.ljust(_STATUS_WIDTH), _STYLES[finding.status]),
+            (finding.check.ljust(_CHECK_WIDTH), "bold"),
+            # FreeSWITCH's replies and names of files are part of it.
+            printable(finding.message),
+        )
         self._console.print(line)
         if finding.remedy:
             indent = " " * (_STATUS_WIDTH + _CHECK_WIDTH)

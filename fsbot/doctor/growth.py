@@ -139,7 +139,7 @@ def judge(seen: Observation, byte_rate: int) -> Finding:
         Status.FAILED,
         f"{message}; {FIRST_GROWTH_SECONDS * 1000:.0f} and {LONGEST_GAP_SECONDS * 1000:.0f} ms "
         "are good",
-        "The call was held, or the machine of FreeSWITCH or its disk is too slow or too busy: "
+        "The call was held or hung up, or FreeSWITCH's machine or disk is too slow or too busy: "
         "try another call, then look at their load.",
     )
 

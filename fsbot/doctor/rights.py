@@ -69,6 +69,7 @@ def process_user(pid: int, name: str, proc: Path = Path("/proc")) -> ProcessUser
 def check_process(user: ProcessUser, directory: Path) -> Iterator[Finding]:
     """Whether a FreeSWITCH that runs here can write recordings that this user can read."""
     name = user_name(user.uid)
+    directory = directory.resolve()
     for parent in reversed(directory.parents):
         if not user.may(parent.stat(), 1):
             yield Finding(

@@ -21,7 +21,7 @@ PATH_CHECK = "switch's path"
 OLDEST_VERSION = (1, 8, 6)
 """The first that takes the variables of a recording in uuid_record itself."""
 
-_VERSION = re.compile(r"Version (\d+)\.(\d+)\.(\d+)\S*")
+_VERSION = re.compile(r"Version (\d+)\.(\d+)\.(\d+)[-\w.]*")
 
 
 @contextlib.contextmanager
