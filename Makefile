@@ -7,11 +7,12 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test accuracy lint clean
 
 help:
 	@echo "make demo   transcribe a French telephone call while it is spoken"
 	@echo "make test   linters, types and all tests"
+	@echo "make accuracy   word errors on the recorded calls in ../shared, if they are there"
 	@echo "make lint   linters and types"
 	@echo "make clean  remove .venv and everything else that was made"
 
@@ -21,6 +22,10 @@ demo: $(VENV)/installed
 test: lint
 	$(VENV)/bin/fsbot models pull base
 	$(VENV)/bin/pytest
+
+accuracy: $(VENV)/installed
+	$(VENV)/bin/fsbot models pull base
+	$(VENV)/bin/python -m tests.accuracy
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

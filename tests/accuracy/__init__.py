@@ -1,0 +1,1 @@
+"""How well the bot hears the recorded calls in ../shared, through the whole of it."""
