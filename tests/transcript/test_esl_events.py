@@ -21,8 +21,9 @@ class Wire:
         self.restore()
 
     def restore(self) -> None:
-        self.current = Connection("127.0.0.1", self._port, "ClueCon", request_timeout=1.0)
-        self.current.connect()
+        connection = Connection("127.0.0.1", self._port, "ClueCon")
+        connection.connect()
+        self.current = connection
 
     def lose(self) -> None:
         assert self.current is not None
