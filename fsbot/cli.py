@@ -96,7 +96,8 @@ COMMANDS = {
         "fsbot.demo",
         """\
   fsbot demo                                  a French call that comes with fsbot
-  fsbot demo call.wav --language en --keep ./demo""",
+  fsbot demo call.wav --language en --keep ./demo
+  fsbot demo --preset fast                    of the settings [engine], [vad] and [log] count""",
         start_with=_run_with_origins,
     ),
     "rehearse": Command(

@@ -63,8 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="DIR",
         type=Path,
-        help="leave recording and journal there (default: both are removed at the end); of the "
-        "settings only [engine], [vad] and [log] count",
+        help="leave recording and journal there (default: both are removed at the end)",
     )
 
 
