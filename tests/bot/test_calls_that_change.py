@@ -3,8 +3,9 @@
 import time
 from typing import Any
 
+import gevent
 import pytest
-from bench import Bench, errors, finals, joined, likeness, live, of_kind, words
+from bench import Bench, errors, finals, joined, likeness, live, of_kind, silence, words
 
 from fsbot.rehearsal.leg import Codec
 from fsbot.rehearsal.script import CallScript, Hold, Renegotiate, Unhold
@@ -63,6 +64,21 @@ def test_another_codec_in_mid_call(
     end_of = of_kind(records, EndOfTranscript)[0]
     assert end_of.reason == "hangup"
     assert end_of.duration == pytest.approx(utterance.seconds + 0.5, abs=0.4)
+
+
+def test_audio_at_the_wrong_rate_is_not_listened_to(bench: Bench, switch: RehearsalSwitch) -> None:
+    """Also while FreeSWITCH takes its time to begin the next recording."""
+    bench.start()
+    call = switch.place(CallScript(silence(3)))
+    bench.wait(lambda: call.legs[0].recordings)
+    gevent.sleep(1.0)
+    switch.faults.reply_delay = 0.5
+    call.renegotiate(Codec("L16", 16000, 256000))
+    records = bench.transcript(call.uuid)
+    (end,) = of_kind(records, EndOfTranscript)
+    # Half a second and more is in neither recording; at the wrong rate it would be a whole one.
+    assert 2.0 < end.duration < 3.2
+    assert len(bench.recorded(call.uuid)) == 2
 
 
 def test_codecs_that_change_at_once_or_as_the_recording_begins(

@@ -20,7 +20,7 @@ def end_of(records: list[Record]) -> EndOfTranscript:
 
 @pytest.mark.parametrize("pause", [0.0, 0.06, 0.3, 0.8])
 def test_stopped_while_a_recording_is_being_asked_for(
-    pause: float, bench: Bench, switch: RehearsalSwitch
+    pause: float, bench: Bench, switch: RehearsalSwitch, log_lines: list[dict[str, object]]
 ) -> None:
     bench.start()
     switch.faults.reply_delay = 0.2
@@ -31,6 +31,7 @@ def test_stopped_while_a_recording_is_being_asked_for(
     assert switch.live_calls == [call]
     assert not call.legs[0].recordings
     assert end_of(bench.journal(call.uuid)).reason == "shutdown"
+    assert "calls not finished in time" not in [line["event"] for line in log_lines]
 
 
 def test_no_call_is_taken_any_more(bench: Bench, switch: RehearsalSwitch) -> None:

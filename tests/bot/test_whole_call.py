@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Bench, Listener, as_sent, finals, joined, likeness, live, of_kind, words
+from bench import Bench, Listener, as_sent, finals, joined, likeness, live, of_kind, silence, words
 from structlog.testing import capture_logs
 
 from fsbot.engine.model import SpeechModel
@@ -20,6 +20,7 @@ from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.switch.codec import Event
+from fsbot.transcript.journal import Journal
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
@@ -123,6 +124,27 @@ def test_the_journal_knows_of_a_recording_before_it_is_asked_for(told: Told) -> 
     assert (start.rate, start.channels, start.sides) == (16000, 2, ("caller", "callee"))
     assert (start.codec_rate, start.recording, start.direction) == (8000, 1, "inbound")
     assert start.answered_at == pytest.approx(told.answered, abs=0.5)
+
+
+def test_a_slow_disk_holds_up_the_recording_and_nothing_else(
+    bench: Bench, switch: RehearsalSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Journal.append
+
+    def slow_append(journal: Journal, record: Record) -> None:
+        time.sleep(0.5)
+        append(journal, record)
+
+    monkeypatch.setattr(Journal, "append", slow_append)
+    switch.commands = commands = Commands(bench.transcripts)
+    bench.start()
+    calls = [switch.place(CallScript(silence(1.5))) for _ in range(2)]
+    for call in calls:
+        bench.transcript(call.uuid)
+        (known,) = [
+            known for line, known in commands.journalled if f"uuid_record {call.uuid} start" in line
+        ]
+        assert call.uuid in known
 
 
 def test_every_record_reaches_a_second_client(told: Told) -> None:
