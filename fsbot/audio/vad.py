@@ -1,5 +1,6 @@
 """Speech or not: Silero's probabilities, and the state machine that makes utterances of them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,7 @@ class EndpointerOptions:
 
     @property
     def release(self) -> float:
-        return max(0.05, self.threshold - 0.15)
+        return min(self.threshold, max(0.05, self.threshold - 0.15))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,52 +100,62 @@ class Endpointer:
 
     def __init__(self, options: EndpointerOptions) -> None:
         self._options = options
-        self._windows = 0
-        self._started_at: float | None = None
-        self._candidate: float | None = None
-        self.last_speech = 0.0
-        """End of the latest window that was speech, in seconds of the stream."""
+        self._min_speech = _windows(options.min_speech)
+        self._min_silence = _windows(options.min_silence)
+        # All counted in windows: sums of 0.032 s would make a duration depend on when it is.
+        self._now = 0
+        self._last_speech = 0
+        self._candidate: int | None = None
+        self._started = False
 
     @property
     def now(self) -> float:
         """End of the latest window judged, in seconds of the stream."""
-        return self._windows * WINDOW_SECONDS
+        return self._now * WINDOW_SECONDS
+
+    @property
+    def last_speech(self) -> float:
+        """End of the latest window that was speech, in seconds of the stream."""
+        return self._last_speech * WINDOW_SECONDS
 
     @property
     def in_speech(self) -> bool:
-        return self._started_at is not None
+        return self._started
 
     def feed(self, probability: float) -> SpeechStart | SpeechEnd | None:
         """Take in the next window's probability."""
-        begin = self.now
-        self._windows += 1
-        threshold = self._options.threshold
-        if self._started_at is None:
-            return self._wait_for_speech(begin, probability >= threshold)
-        if probability >= (self._options.release if self._speaking(begin) else threshold):
-            self.last_speech = self.now
-        elif self.now - self.last_speech >= self._options.min_silence:
+        speaking = self._started and self._last_speech == self._now
+        self._now += 1
+        speech = probability >= (self._options.release if speaking else self._options.threshold)
+        if not self._started:
+            return self._wait_for_speech(speech)
+        if speech:
+            self._last_speech = self._now
+        elif self._now - self._last_speech >= self._min_silence:
             return self.finish()
         return None
 
-    def _speaking(self, begin: float) -> bool:
-        return self.last_speech >= begin
-
-    def _wait_for_speech(self, begin: float, speech: bool) -> SpeechStart | None:
+    def _wait_for_speech(self, speech: bool) -> SpeechStart | None:
         if not speech:
             self._candidate = None
             return None
         if self._candidate is None:
-            self._candidate = begin
-        if self.now - self._candidate < self._options.min_speech:
+            self._candidate = self._now - 1
+        if self._now - self._candidate < self._min_speech:
             return None
-        self._started_at, self._candidate = self._candidate, None
-        self.last_speech = self.now
-        return SpeechStart(max(0.0, self._started_at - self._options.onset))
+        began = self._candidate * WINDOW_SECONDS
+        self._started, self._candidate = True, None
+        self._last_speech = self._now
+        return SpeechStart(max(0.0, began - self._options.onset))
 
     def finish(self) -> SpeechEnd | None:
         """End an open utterance now, at the end of the audio or of patience."""
-        if self._started_at is None:
+        if not self._started:
             return None
-        self._started_at = None
+        self._started = False
         return SpeechEnd(self.last_speech)
+
+
+def _windows(seconds: float) -> int:
+    """The fewest whole windows that last `seconds`, but for what float arithmetic adds."""
+    return math.ceil(seconds / WINDOW_SECONDS - 1e-6)

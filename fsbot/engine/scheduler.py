@@ -23,9 +23,10 @@ log = structlog.get_logger("fsbot.engine")
 class StreamHandle:
     """One side, as the rest of the program sees it. Every method may be called from any thread."""
 
-    def __init__(self, engine: "Engine", stream: Stream) -> None:
+    def __init__(self, engine: "Engine", stream: Stream, cancelled: threading.Event) -> None:
         self._engine = engine
         self._stream = stream
+        self._cancelled = cancelled
         self._fed = 0
 
     def feed(self, samples: NDArray[np.float32]) -> None:
@@ -38,7 +39,8 @@ class StreamHandle:
         self._engine.tell(_Finish(self._stream))
 
     def cancel(self) -> None:
-        """Forget the stream; no further events."""
+        """Forget the stream; no further events, not even of an inference that is under way."""
+        self._cancelled.set()
         self._engine.tell(_Cancel(self._stream))
 
     @property
@@ -116,9 +118,15 @@ class Engine:
 
     def open(self, options: StreamOptions, on_event: Callable[[StreamEvent], None]) -> StreamHandle:
         """Begin a stream."""
-        stream = Stream(self._model, self._silero, self.options, options, on_event)
+        cancelled = threading.Event()
+
+        def deliver(event: StreamEvent) -> None:
+            if not cancelled.is_set():
+                on_event(event)
+
+        stream = Stream(self._model, self._silero, self.options, options, deliver)
         self.tell(_Open(stream))
-        return StreamHandle(self, stream)
+        return StreamHandle(self, stream, cancelled)
 
     def tell(self, order: _Order) -> None:
         """Queue an order for the worker; used by StreamHandle."""
@@ -127,14 +135,14 @@ class Engine:
     def _work(self) -> None:
         torch.set_num_threads(self._threads)
         while self._take_orders():
-            for stream in self._streams:
+            for stream in list(self._streams):
                 self._guarded(stream, self._listen)
             ready = [stream for stream in self._streams if stream.tasks]
             if ready:
                 self._guarded(min(ready, key=_urgency), self._run)
             for stream in [stream for stream in self._streams if stream.ended]:
                 self._streams.remove(stream)
-                stream.end()
+                _deliver_last(stream.end)
 
     def _take_orders(self) -> bool:
         """Carry out all waiting orders, or wait for one if there is nothing else to do."""
@@ -148,7 +156,7 @@ class Engine:
             match order:
                 case _Open(stream):
                     self._streams.append(stream)
-                case _Feed(stream, samples):
+                case _Feed(stream, samples) if stream in self._streams:
                     stream.push(samples)
                     self.times.audio += len(samples) / SAMPLE_RATE
                 case _Finish(stream):
@@ -183,7 +191,16 @@ class Engine:
         except Exception as error:  # one stream's failure must not end all the others'
             log.exception("stream failed")
             self._streams.remove(stream)
-            stream.fail(StreamFailed(f"{type(error).__name__}: {error}"))
+            failure = StreamFailed(f"{type(error).__name__}: {error}")
+            _deliver_last(lambda: stream.fail(failure))
+
+
+def _deliver_last(event: Callable[[], None]) -> None:
+    """Deliver a stream's last event; the worker goes on whatever the receiver makes of it."""
+    try:
+        event()
+    except Exception:
+        log.exception("last event of a stream not taken")
 
 
 def _urgency(stream: Stream) -> tuple[bool, float]:

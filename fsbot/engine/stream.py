@@ -20,14 +20,17 @@ from fsbot.engine.events import (
     StreamFailed,
     UtteranceEnded,
 )
+from fsbot.engine.final import FinalDecoder
 from fsbot.engine.language import DETECTION_SECONDS, detect_language
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.utterance import Utterance, Voice
+from fsbot.engine.utterance import Utterance
+from fsbot.engine.voice import Voice
 
 SAMPLE_RATE = 16000
-LISTEN_SAMPLES = SAMPLE_RATE // 10
-"""Samples judged per listening step; ends are decided to the window whatever this is."""
+LISTEN_SAMPLES = round(WINDOW_SECONDS * SAMPLE_RATE)
+"""Samples judged per listening step: a task that one window lines up is seen before the next, so
+that events don't depend on the pieces in which the audio comes."""
 
 CUT_SEARCH = 6.0
 """Seconds before the end of an overlong utterance among which the quietest moment is looked for."""
@@ -74,11 +77,10 @@ class Stream:
         self._stream_options = stream_options
         self._emit = emit
         self._voice: Voice | None = None
-        if stream_options.language != "auto":
-            self._voice = self._speak(stream_options.language)
         self._speech = SpeechProbability(silero)
         self._endpointer = Endpointer(options.endpointer)
         self._audio = _Audio()
+        self._finals = FinalDecoder(self._between)
         self._judged = 0
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
         self._open: Utterance | None = None
@@ -131,7 +133,7 @@ class Stream:
         return self._finishing and not self.unheard and not self.tasks and self._open is None
 
     def listen(self) -> None:
-        """Judge the next tenth of a second, and line up the tasks that follow from it."""
+        """Judge the next window, and line up the tasks that follow from it."""
         until = min(self._audio.end, self._judged + LISTEN_SAMPLES)
         samples = self._audio.slice(self._judged, until)
         self._judged = until
@@ -144,8 +146,8 @@ class Stream:
     def run_next(self) -> None:
         """Do the first of `tasks`, which the caller has seen to be there."""
         task = self.tasks.pop(0)
-        audio = self._audio.slice(round(task.utterance.audio_start * SAMPLE_RATE), task.upto)
-        voice = self._voice or self._detect(audio, isinstance(task, Close))
+        audio = self._between(task.utterance.audio_start, task.upto / SAMPLE_RATE)
+        voice = self._reader(audio, over=isinstance(task, Close))
         if voice is None:
             return
         if isinstance(task, Update):
@@ -154,7 +156,9 @@ class Stream:
             return
         if (words := task.utterance.flush(voice, audio)) is not None:
             self._emit(words)
-        final, tokens = task.utterance.final(voice, audio, task.speech_end)
+        final, tokens = task.utterance.final(
+            voice, self._finals, task.speech_end, task.upto / SAMPLE_RATE
+        )
         self._context = (self._context + tokens)[-voice.model.dims.n_text_ctx :]
         self._emit(final)
 
@@ -166,12 +170,19 @@ class Stream:
         """Say that everything has been transcribed."""
         self._emit(StreamEnded(self._audio.end / SAMPLE_RATE))
 
+    def _between(self, start: float, end: float) -> NDArray[np.float32]:
+        return self._audio.slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+
     def _oldest_needed(self) -> int:
-        lead_in = self._endpointer.now - self._options.lead_in - self._options.endpointer.min_speech
+        endpointer = self._options.endpointer
+        next_speech = self._endpointer.now - endpointer.min_speech - endpointer.onset
         starts = [task.utterance.audio_start for task in self.tasks]
         if self._open is not None:
             starts.append(self._open.audio_start)
-        return round(min([lead_in, *starts]) * SAMPLE_RATE)
+        elif not self.tasks:
+            self._finals.forget_before(next_speech)
+        starts.append(self._finals.needs_audio_from)
+        return round(min([next_speech - self._options.lead_in, *starts]) * SAMPLE_RATE)
 
     def _hear(self, probability: float) -> None:
         self._recent.append(probability)
@@ -179,7 +190,7 @@ class Stream:
         if isinstance(event, SpeechStart):
             self._begin(event.at)
         elif event is not None:
-            self._close(event.at)
+            self._close(event.at, self._endpointer.now)
         elif self._open is not None:
             self._grow(self._open)
 
@@ -204,11 +215,13 @@ class Stream:
             self.tasks = [task for task in self.tasks if not isinstance(task, Update)]
             self.tasks.append(Update(utterance, now, time.monotonic()))
 
-    def _close(self, speech_end: float) -> None:
+    def _close(self, speech_end: float, heard_until: float) -> None:
         utterance, self._open = self._open, None
         if utterance is None:
             return
-        upto = min(round((speech_end + self._options.lead_out) * SAMPLE_RATE), self._audio.end)
+        # What goes on behind a cut may turn out to be the silence that ends the utterance.
+        speech_end = max(speech_end, utterance.speech_start)
+        upto = round(min(speech_end + self._options.lead_out, heard_until) * SAMPLE_RATE)
         self._line_up_close(Close(utterance, upto, speech_end, time.monotonic()))
 
     def _cut(self, utterance: Utterance) -> None:
@@ -235,20 +248,25 @@ class Stream:
     def _end_of_audio(self) -> None:
         end = self._endpointer.finish()
         if end is not None:
-            self._close(end.at)
+            self._close(end.at, self._audio.end / SAMPLE_RATE)
 
     def _speak(self, language: str) -> Voice:
         options = self._stream_options
         return Voice.of(self._model, self._options, language, options.task, options.static_prompt)
 
-    def _detect(self, audio: NDArray[np.float32], over: bool) -> Voice | None:
-        if len(audio) < DETECTION_SECONDS * SAMPLE_RATE and not over:
-            return None
-        language = detect_language(self._model, audio, self._options.padding)
-        voice = self._speak(language)
-        if len(audio) >= DETECTION_SECONDS * SAMPLE_RATE:
-            self._voice = voice
-        return voice
+    def _reader(self, audio: NDArray[np.float32], over: bool) -> Voice | None:
+        """The voice to read `audio` with; None while too little of it tells the language."""
+        if self._voice is None:
+            language = self._stream_options.language
+            enough = len(audio) >= DETECTION_SECONDS * SAMPLE_RATE
+            if language == "auto":
+                if not enough and not over:
+                    return None
+                language = detect_language(self._model, audio, self._options.padding)
+                if not enough:
+                    return self._speak(language)
+            self._voice = self._speak(language)
+        return self._voice
 
 
 class _Audio:

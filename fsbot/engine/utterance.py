@@ -1,93 +1,21 @@
 """One utterance of one side, from its first sound to its final text."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from whisper.audio import SAMPLE_RATE
-from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from fsbot.engine import guards
 from fsbot.engine.alignatt import settled
-from fsbot.engine.decoding import Decoded, DecodingTask, decode
+from fsbot.engine.decoding import Decoded, decode
 from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
-from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME, SpeechModel
-from fsbot.engine.options import EngineOptions
-from fsbot.engine.words import (
-    continuation_tokens,
-    group_tokens,
-    timed_words,
-    token_mask,
-    unspoken_tokens,
-)
+from fsbot.engine.final import FinalDecoder
+from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
+from fsbot.engine.voice import Voice
+from fsbot.engine.words import group_tokens, timed_words
 
 LIVE_REWIND = 50
 """Frames (1 s) that attention may jump back before the rest of a window counts as invented."""
-
-PROMPT_SHARE = 0.5
-"""Share of the decoder's text context that prompt and context may take, as in Whisper."""
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """How to read one side: model, options, language and what stands before its words."""
-
-    model: SpeechModel
-    options: EngineOptions
-    tokenizer: Tokenizer
-    language: str
-    static_prompt: tuple[int, ...]
-    never: torch.Tensor
-    never_first: torch.Tensor
-
-    @staticmethod
-    def of(
-        model: SpeechModel,
-        options: EngineOptions,
-        language: str,
-        task: str = "transcribe",
-        static_prompt: str = "",
-    ) -> "Voice":
-        """Prepare tokenizer and masks; `language` is one of Whisper's codes."""
-        tokenizer = tokenizer_for(model, language, task)
-        vocabulary = model.dims.n_vocab
-        never = token_mask(unspoken_tokens(tokenizer), vocabulary)
-        prompt = tokenizer.encode(f" {static_prompt.strip()}") if static_prompt.strip() else []
-        limit = int(model.dims.n_text_ctx * PROMPT_SHARE) - 1
-        return Voice(
-            model,
-            options,
-            tokenizer,
-            language,
-            tuple(prompt[-limit:]),
-            never,
-            never | token_mask(continuation_tokens(tokenizer), vocabulary),
-        )
-
-    def task(self, context: tuple[int, ...], prefix: list[int], frames: int) -> DecodingTask:
-        """A window of `frames` real audio frames, with the committed tokens as prefix."""
-        limit = int(self.model.dims.n_text_ctx * PROMPT_SHARE) - 1
-        room = min(self.options.max_context_tokens, limit - len(self.static_prompt))
-        before = self.static_prompt + (context[-room:] if room > 0 else ())
-        prompt = self.tokenizer.sot_sequence_including_notimestamps
-        if before:
-            prompt = (self.tokenizer.sot_prev, *before, *prompt)
-        budget = guards.token_budget(frames * FRAME_SECONDS) - len(prefix)
-        space = self.model.dims.n_text_ctx - len(prompt) - len(prefix)
-        return DecodingTask(
-            prompt=prompt,
-            prefix=tuple(prefix),
-            audio_frames=frames,
-            max_tokens=max(1, min(budget, space)),
-            start_token=self.tokenizer.sot,
-            end_token=self.tokenizer.eot,
-            no_speech_token=self.tokenizer.no_speech,
-            never=self.never,
-            never_first=self.never_first if prefix else self.never,
-            beams=self.options.beams,
-            rewind_frames=LIVE_REWIND,
-        )
 
 
 class Utterance:
@@ -140,26 +68,24 @@ class Utterance:
         return event if event is not None and event.words else None
 
     def final(
-        self, voice: Voice, audio: NDArray[np.float32], speech_end: float
+        self, voice: Voice, decoder: FinalDecoder, speech_end: float, audio_end: float
     ) -> tuple[UtteranceFinal, tuple[int, ...]]:
-        """The whole utterance decoded once more; also its tokens, context for the next ones."""
-        features = voice.model.encode(audio, voice.options.padding)
-        frames = len(audio) // SAMPLES_PER_FRAME
-        decoded = decode(voice.model, features, voice.task(self._context, [], frames))
-        words: list[Word] = []
-        if not decoded.silent:
-            words = timed_words(voice.tokenizer, decoded, self.audio_start)
-            words = self._within_speech(words, speech_end)
-        live = joined(self.spoken, voice.language)
+        """The whole utterance decoded once more; also its tokens, context for the next ones.
+
+        speech_end, audio_end: seconds of the stream.
+        """
+        speech = (self.speech_start, speech_end)
+        text = decoder.decode(voice, self._context, self.audio_start, speech, audio_end)
+        words = self._within_speech(text.words, speech_end)
         event = UtteranceFinal(
             self.number,
             tuple(words),
-            words[0].start if words else self.speech_start,
-            words[-1].end if words else speech_end,
-            revised=joined(words, voice.language) != live,
+            self.speech_start,
+            max(speech_end, self.speech_start),
+            revised=joined(words, voice.language) != joined(self.spoken, voice.language),
             language=voice.language,
         )
-        return event, tuple(decoded.tokens)
+        return event, text.tokens
 
     def tokens_behind(self, cut: float) -> tuple[int, ...]:
         """Tokens of the words committed from the audio behind `cut`, a second of the stream."""
@@ -180,7 +106,7 @@ class Utterance:
             self._continues = None
         features = voice.model.encode(audio, voice.options.padding)
         frames = len(audio) // SAMPLES_PER_FRAME
-        task = voice.task(self._context, self._committed_tokens, frames)
+        task = voice.task(self._context, self._committed_tokens, frames, LIVE_REWIND)
         return decode(voice.model, features, task)
 
     def _commit(
@@ -238,13 +164,3 @@ class Utterance:
         words[0] = replace(words[0], start=start)
         words[-1] = replace(words[-1], end=end)
         return words
-
-
-def tokenizer_for(model: SpeechModel, language: str, task: str) -> Tokenizer:
-    """The tokenizer of a model's vocabulary, for a language code and task."""
-    return get_tokenizer(
-        model.whisper.is_multilingual,
-        num_languages=model.whisper.num_languages,
-        language=language,
-        task=task,
-    )

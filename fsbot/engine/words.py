@@ -1,6 +1,8 @@
 """From tokens to words: grouping, punctuation, times."""
 
+import codecs
 import string
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,23 +14,42 @@ from fsbot.engine.events import UNSPACED_LANGUAGES, Word
 from fsbot.engine.model import FRAME_SECONDS
 
 _CLOSING = frozenset(string.punctuation + "…»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
+_OPENING = frozenset("«‹“‘„¿¡([{（【「『")
 
 
 def group_tokens(tokenizer: Tokenizer, tokens: list[int]) -> list[list[int]]:
-    """Group tokens into words; closing punctuation belongs to the word before it.
+    """Group tokens into words; marks belong to the word that they close or open.
 
     Tokens at the end that are not yet whole UTF-8 characters are in no group.
     """
     groups: list[list[int]] = []
     unspaced = tokenizer.language in UNSPACED_LANGUAGES
-    for text, group in zip(*tokenizer.split_tokens_on_unicode(tokens), strict=True):
+    opened = False
+    for text, run in _whole_characters(tokenizer, tokens):
         mark = text.strip()
         closing = all(character in _CLOSING for character in mark)
-        if groups and (closing or not (unspaced or text.startswith(" "))):
-            groups[-1] += group
+        if groups and (opened or closing or not (unspaced or text.startswith(" "))):
+            groups[-1] += run
         else:
-            groups.append(list(group))
+            groups.append(run)
+        opened = bool(mark) and all(character in _OPENING for character in mark)
     return groups
+
+
+def _whole_characters(tokenizer: Tokenizer, tokens: list[int]) -> Iterator[tuple[str, list[int]]]:
+    """The shortest runs of tokens that are whole characters, each with its text.
+
+    Not openai-whisper's split_tokens_on_unicode: an emoji cut within its last bytes is an
+    IndexError there.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text, run = "", []
+    for token in tokens:
+        text += decoder.decode(tokenizer.encoding.decode_single_token_bytes(token))
+        run.append(token)
+        if not decoder.getstate()[0]:
+            yield text, run
+            text, run = "", []
 
 
 def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> list[Word]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.accuracy.playing import play
 from tests.accuracy.scoring import SHARED, Report, references
 

@@ -1,0 +1,95 @@
+"""How one side is read: model, language, and what stands before its words."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from fsbot.engine import guards
+from fsbot.engine.decoding import DecodingTask
+from fsbot.engine.model import FRAME_SECONDS, SpeechModel
+from fsbot.engine.options import EngineOptions
+from fsbot.engine.words import continuation_tokens, token_mask, unspoken_tokens
+
+PROMPT_SHARE = 0.5
+"""Share of the decoder's text context that prompt and context may take, as in Whisper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How to read one side: model, options, language and what stands before its words."""
+
+    model: SpeechModel
+    options: EngineOptions
+    tokenizer: Tokenizer
+    language: str
+    static_prompt: tuple[int, ...]
+    never: torch.Tensor
+    never_first: torch.Tensor
+
+    @staticmethod
+    def of(
+        model: SpeechModel,
+        options: EngineOptions,
+        language: str,
+        task: str = "transcribe",
+        static_prompt: str = "",
+    ) -> "Voice":
+        """`language` is one of Whisper's codes; `task` transcribe or translate."""
+        whisper = model.whisper
+        tokenizer, never, never_first = _reading(
+            whisper.is_multilingual, whisper.num_languages, language, task, model.dims.n_vocab
+        )
+        prompt = []
+        if static_prompt.strip():
+            prompt = tokenizer.encode(f" {static_prompt.strip()}", disallowed_special=())
+        limit = int(model.dims.n_text_ctx * PROMPT_SHARE) - 1
+        return Voice(
+            model,
+            options,
+            tokenizer,
+            language if whisper.is_multilingual else "en",
+            tuple(prompt[-limit:]),
+            never,
+            never_first,
+        )
+
+    def task(
+        self, context: tuple[int, ...], prefix: list[int], frames: int, rewind_frames: int
+    ) -> DecodingTask:
+        """A window of `frames` real audio frames whose text begins with the tokens `prefix`.
+
+        rewind_frames: how far attention may jump back.
+        """
+        limit = int(self.model.dims.n_text_ctx * PROMPT_SHARE) - 1
+        room = min(self.options.max_context_tokens, limit - len(self.static_prompt))
+        before = self.static_prompt + (context[-room:] if room > 0 else ())
+        prompt = self.tokenizer.sot_sequence_including_notimestamps
+        if before:
+            prompt = (self.tokenizer.sot_prev, *before, *prompt)
+        budget = guards.token_budget(frames * FRAME_SECONDS) - len(prefix)
+        space = self.model.dims.n_text_ctx - len(prompt) - len(prefix)
+        return DecodingTask(
+            prompt=prompt,
+            prefix=tuple(prefix),
+            audio_frames=frames,
+            max_tokens=max(1, min(budget, space)),
+            start_token=self.tokenizer.sot,
+            end_token=self.tokenizer.eot,
+            no_speech_token=self.tokenizer.no_speech,
+            never=self.never,
+            never_first=self.never_first if prefix else self.never,
+            beams=self.options.beams,
+            rewind_frames=rewind_frames,
+        )
+
+
+@lru_cache(maxsize=64)
+def _reading(
+    multilingual: bool, languages: int, language: str, task: str, vocabulary: int
+) -> tuple[Tokenizer, torch.Tensor, torch.Tensor]:
+    """The tokenizer, and masks of the tokens never chosen, and never chosen as the first."""
+    tokenizer = get_tokenizer(multilingual, num_languages=languages, language=language, task=task)
+    never = token_mask(unspoken_tokens(tokenizer), vocabulary)
+    return tokenizer, never, never | token_mask(continuation_tokens(tokenizer), vocabulary)
