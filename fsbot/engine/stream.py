@@ -273,26 +273,29 @@ class _Audio:
     """The part of a stream's audio that is still needed, addressed by sample of the stream."""
 
     def __init__(self) -> None:
-        self._pieces: list[NDArray[np.float32]] = []
+        self._buffer = np.zeros(8 * SAMPLE_RATE, dtype=np.float32)
         self.start = 0
         self.end = 0
 
     def append(self, samples: NDArray[np.float32]) -> None:
-        self._pieces.append(samples)
+        held = self.end - self.start
+        if held + len(samples) > len(self._buffer):
+            larger = np.zeros(2 * (held + len(samples)), dtype=np.float32)
+            larger[:held] = self._buffer[:held]
+            self._buffer = larger
+        self._buffer[held : held + len(samples)] = samples
         self.end += len(samples)
 
     def slice(self, start: int, end: int) -> NDArray[np.float32]:
-        self._pieces = [np.concatenate(self._pieces)] if len(self._pieces) > 1 else self._pieces
-        if not self._pieces:
-            return np.zeros(0, dtype=np.float32)
-        whole = self._pieces[0]
-        return whole[max(0, start - self.start) : max(0, end - self.start)]
+        """A copy of the samples from `start` to `end`, as far as they are held."""
+        first, last = max(0, start - self.start), max(0, min(end, self.end) - self.start)
+        return self._buffer[first:last].copy()
 
     def forget(self, before: int) -> None:
         """Drop samples before the given one, a second or more at a time."""
-        surplus = before - self.start
+        surplus = min(before, self.end) - self.start
         if surplus < SAMPLE_RATE:
             return
-        kept = self.slice(before, self.end).copy()
-        self._pieces = [kept]
-        self.start = before
+        held = self.end - self.start
+        self._buffer[: held - surplus] = self._buffer[surplus:held].copy()
+        self.start += surplus
