@@ -136,7 +136,9 @@ def load_sound(path: Path, rate: int = 8000, channels: int = 1) -> Sound:
             data = np.frombuffer(path.read_bytes()[: path.stat().st_size & ~1], "<i2")
             data = data[: len(data) // channels * channels].reshape(-1, channels)
         else:
-            data, rate = soundfile.read(path, dtype="int16", always_2d=True)
+            # As int16 soundfile would not scale a file of floats: near silence.
+            scaled, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            data = np.clip(scaled * 32768, -32768, 32767).astype(np.int16)
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(
             f"The sound file {path} cannot be read: {error}", "Give a wav, flac or raw file."

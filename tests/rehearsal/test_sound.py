@@ -25,6 +25,15 @@ def test_left_is_the_caller_right_the_callee(tmp_path: Path) -> None:
     assert sound.seconds == 0.1
 
 
+def test_a_file_of_floats_is_as_loud_as_one_of_integers(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(800) / 5) / 2
+    for subtype in ("PCM_16", "FLOAT"):
+        soundfile.write(tmp_path / f"{subtype}.wav", wave, 8000, subtype=subtype)
+    integers, floats = (load_sound(tmp_path / f"{name}.wav") for name in ("PCM_16", "FLOAT"))
+    assert np.abs(integers.caller).max() > 16000
+    assert np.abs(integers.caller.astype(int) - floats.caller).max() <= 1
+
+
 def test_raw_files_are_what_they_are_said_to_be(tmp_path: Path) -> None:
     track = np.arange(640, dtype=np.int16)
     (tmp_path / "x.raw").write_bytes(track.tobytes() + b"\0")  # a last byte cut off
