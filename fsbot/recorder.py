@@ -126,10 +126,8 @@ class Recorder:
         if not rate or rate == self._codec_rate:
             return
         self._codec_rate = rate
-        running = self.tape.running
-        if running is not None:
+        if self.tape.running is not None:
             self._log.info("codec rate changed, going on in the next file", rate=rate)
-            self.tape.cut(running, at)
             self._spawn(self._go_on, at)
 
     def resynced(self, active_paths: list[str]) -> None:

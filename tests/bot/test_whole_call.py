@@ -4,7 +4,6 @@ import json
 import stat
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +61,7 @@ class Told:
 @pytest.fixture(scope="module")
 def told(
     speech_model: SpeechModel, utterance: Sound, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Told]:
+) -> Told:
     with RehearsalSwitch() as switch, capture_logs() as log:
         bench = Bench(switch, speech_model, tmp_path_factory.mktemp("call"))
         switch.commands = commands = Commands(bench.transcripts)
@@ -78,7 +77,7 @@ def told(
         left_open = [str(p) for p in Path("/proc/self/fd").iterdir() if "rec" in _target(p)]
         bench.stop()
         listener.close()
-        yield Told(
+        return Told(
             call,
             answered,
             ended,
@@ -86,7 +85,7 @@ def told(
             records,
             listener.of(call.uuid),
             commands,
-            log,
+            list(log),
             left_open,
         )
 
