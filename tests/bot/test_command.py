@@ -4,18 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
 import pytest
-from bench import PATIENCE, Listener, finals, joined, likeness, silence
+from bench import PATIENCE, Listener, finals, joined, likeness, of_kind, silence
 
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.transcript.journal import read_journal
-from fsbot.transcript.records import EndOfTranscript, parse
+from fsbot.transcript.records import EndOfTranscript, StartOfTranscript, parse
 
 Start = Callable[..., "Process"]
 
@@ -96,6 +97,40 @@ def listener_seconds(listener: Listener, uuid: str) -> float:
     return max(parse(event.body).emission_time for event in listener.of(uuid))
 
 
+def test_a_bot_that_is_killed_and_started_again_in_mid_call(
+    switch: RehearsalSwitch, start: Start, tmp_path: Path
+) -> None:
+    first = start(switch.port)
+    assert switch.wait_for_listener(timeout=PATIENCE)
+    call = switch.place(CallScript(silence(60)))
+    assert switch.wait(lambda: bool(call.legs[0].recordings), PATIENCE)
+    others = tmp_path / "others.raw"
+    assert "+OK" in switch.api.run(f"uuid_record {call.uuid} start {others}")
+    first.send(signal.SIGKILL)
+    first.wait(switch)
+    assert switch.wait(lambda: not switch.sessions, PATIENCE)
+    assert len(call.legs[0].recordings) == 2
+
+    second = start(switch.port)
+    ours = str(tmp_path / "recordings" / f"{call.uuid}-2.raw")
+    assert switch.wait(lambda: set(call.legs[0].recordings) == {ours, str(others)}, PATIENCE)
+    call.hang_up()
+    second.says(switch, "transcript ended")
+    second.send(signal.SIGTERM)
+    assert second.wait(switch) == 0
+    (path,) = (tmp_path / "transcripts").glob("*/*.jsonl")
+    records = list(read_journal(path))
+    assert [record.kind for record in records] == [
+        "start_of_transcript",
+        "start_of_transcript",
+        "end_of_transcript",
+    ]
+    assert [record.sequence for record in records] == [1, 2, 3]
+    starts = of_kind(records, StartOfTranscript)
+    assert [record.recording for record in starts] == [1, 2]
+    assert starts[0].answered_at == pytest.approx(starts[1].answered_at)
+
+
 def test_the_second_signal_ends_at_once(switch: RehearsalSwitch, start: Start) -> None:
     process = start(switch.port)
     assert switch.wait_for_listener(timeout=PATIENCE)
@@ -133,6 +168,18 @@ def test_a_login_that_is_hopeless(
     assert all(word in text for word in words)
     assert "Traceback" not in text
     assert "wrong" not in text
+
+
+def test_garbage_is_not_looked_for_among_the_weights(speech_model: object, tmp_path: Path) -> None:
+    """A full collection over all that torch loads holds the hub for over 100 ms."""
+    script = """
+        import gc, fsbot.bot, fsbot.settings
+        fsbot.bot.Bot.run = lambda bot: print(gc.get_freeze_count() > len(gc.get_objects()))
+        fsbot.bot.run(fsbot.settings.Settings(recordings={"directory": "recordings"}))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
 
 
 def test_nobody_there_yet(switch: RehearsalSwitch, start: Start) -> None:

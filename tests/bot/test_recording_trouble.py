@@ -16,8 +16,10 @@ from fsbot.errors import UserError
 from fsbot.rehearsal.script import CallScript, HangUp, Hold
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
+from fsbot.transcript.ledger import Ledger
 from fsbot.transcript.records import EndOfTranscript, Failure, Record
 
+OF_CALL = (fsbot.call.Call, fsbot.recorder.Recorder, Ledger)
 LogLines = list[dict[str, object]]
 
 
@@ -194,6 +196,9 @@ def test_calls_leave_nothing_behind(bench: Bench, switch: RehearsalSwitch) -> No
         assert end_of(bench.transcript(call.uuid)).reason == "hangup"
     gevent.sleep(0.1)
     assert living() == Counter()
+    # The engine's thread remembers what it did last, until it has something else to do.
+    kept = Counter(type(found).__name__ for found in gc.get_objects() if isinstance(found, OF_CALL))
+    assert all(count <= 1 for count in kept.values())
     assert bench.bot._finished == set()
     assert len(bench.bot._roles) == 0
     assert bench.bot._engine._streams == []
