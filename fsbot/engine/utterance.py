@@ -38,6 +38,7 @@ class Utterance:
         self.audio_start = audio_start
         self.speech_start = speech_start
         self.spoken: list[Word] = []
+        self._earliest = speech_start
         self._context = context
         self._continues = continues
         self._committed_tokens: list[int] = []
@@ -98,11 +99,12 @@ class Utterance:
     @property
     def committed_until(self) -> float:
         """Second of the stream up to which words have been committed."""
-        return self.spoken[-1].end if self.spoken else self.speech_start
+        return self.spoken[-1].end if self.spoken else self._earliest
 
     def _decode_live(self, voice: Voice, audio: NDArray[np.float32]) -> Decoded:
         if self._continues is not None:
             self._committed_tokens += self._continues.tokens_behind(self.audio_start)
+            self._earliest = max(self.speech_start, self._continues.committed_until)
             self._continues = None
         features = voice.model.encode(audio, voice.options.padding)
         frames = len(audio) // SAMPLES_PER_FRAME

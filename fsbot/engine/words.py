@@ -13,7 +13,7 @@ from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import UNSPACED_LANGUAGES, Word
 from fsbot.engine.model import FRAME_SECONDS
 
-_CLOSING = frozenset(string.punctuation + "…»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
+_CLOSING = frozenset(string.punctuation + "–—…›»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
 _OPENING = frozenset("«‹“‘„¿¡([{（【「『")
 
 
