@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import structlog
@@ -157,7 +158,7 @@ class Engine:
                 case _Open(stream):
                     self._streams.append(stream)
                 case _Feed(stream, samples) if stream in self._streams:
-                    stream.push(samples)
+                    self._guarded(stream, partial(Stream.push, samples=samples))
                     self.times.audio += len(samples) / SAMPLE_RATE
                 case _Finish(stream):
                     stream.finish()
@@ -192,7 +193,7 @@ class Engine:
             log.exception("stream failed")
             self._streams.remove(stream)
             failure = StreamFailed(f"{type(error).__name__}: {error}")
-            _deliver_last(lambda: stream.fail(failure))
+            _deliver_last(partial(stream.fail, failure))
 
 
 def _deliver_last(event: Callable[[], None]) -> None:
