@@ -1,0 +1,56 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsbot.engine.guards import MAX_PHRASE, REPETITIONS, looping_tail, token_budget
+
+few_tokens = st.lists(st.integers(0, 3), max_size=80)
+
+
+@given(few_tokens)
+def test_only_what_stands_three_times_in_a_row_is_cut(tokens: list[int]) -> None:
+    cut = looping_tail(tokens)
+    assert 0 <= cut < max(1, len(tokens))
+    if cut == 0:
+        return
+    phrases = [
+        length
+        for length in range(1, MAX_PHRASE + 1)
+        if cut % length == 0 and cut // length >= REPETITIONS - 1
+    ]
+    assert any(
+        tokens[-cut - length :] == tokens[-length:] * (cut // length + 1) for length in phrases
+    )
+
+
+@given(few_tokens, st.lists(st.integers(0, 9), min_size=1, max_size=MAX_PHRASE), st.integers(3, 6))
+def test_a_loop_is_found_wherever_it_stands(
+    before: list[int], phrase: list[int], times: int
+) -> None:
+    assert looping_tail(before + phrase * times) > 0
+
+
+@given(st.lists(st.integers(), unique=True, max_size=60), st.integers(0, 60))
+def test_a_phrase_said_twice_is_kept(tokens: list[int], length: int) -> None:
+    assert looping_tail(tokens + tokens[-length:]) == 0
+
+
+def test_yes_yes_is_kept_and_a_loop_shrinks_to_its_phrase() -> None:
+    assert looping_tail([7, 7]) == 0
+    assert looping_tail([1, 7, 7, 7]) == 2
+    assert looping_tail([1, 5, 6, 5, 6, 5, 6, 5, 6]) == 6
+    assert looping_tail([5, 6, 5, 6, 5, 6, 9]) == 0
+    assert looping_tail([]) == 0
+
+
+def test_a_loop_of_a_loop_is_cut_by_its_shortest_phrase() -> None:
+    assert looping_tail([1, 1, 2, 1, 1, 2, 1, 1, 2]) == 6
+    assert looping_tail([4] * 9) == 8
+
+
+@given(st.floats(0, 30), st.floats(0, 30))
+def test_the_budget_grows_with_the_audio(one: float, other: float) -> None:
+    shorter, longer = sorted([one, other])
+    assert 0 < token_budget(shorter) <= token_budget(longer)
+    # Fast French, 8 syllables a second, is never cut; the decoder's own limit comes before 60 s.
+    assert token_budget(longer) >= 7 * longer
+    assert token_budget(longer) < 448
