@@ -1,0 +1,224 @@
+"""Many streams, one worker: nobody's trouble is another's."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from hearing import EVERY_UPDATE, PATIENCE, RATE, Heard, between, check_contract, silence, sound
+
+from fsbot.engine.events import (
+    SpeechStarted,
+    StreamEnded,
+    StreamEvent,
+    StreamFailed,
+    WordsCommitted,
+)
+from fsbot.engine.model import SpeechModel
+from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.scheduler import Engine
+from fsbot.engine.stream import Stream
+
+
+@pytest.fixture
+def engine(babbler: SpeechModel) -> Iterator[Engine]:
+    running = Engine(babbler, EVERY_UPDATE)
+    running.start()
+    yield running
+    running.stop()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_two_streams_at_once_say_what_each_says_alone(
+    speech_model: SpeechModel, heard: Heard
+) -> None:
+    running = Engine(speech_model, EVERY_UPDATE)
+    running.start()
+    one, other = Heard(), Heard()
+    streams = [running.open(StreamOptions(), each.take) for each in (one, other)]
+    late = np.concatenate([silence(1.3), sound("utterance-fr")])
+    for start in range(0, len(late), 1700):
+        streams[0].feed(sound("utterance-fr")[start : start + 1700])
+        streams[1].feed(late[start : start + 1700])
+    for stream in streams:
+        stream.finish()
+    assert one.wait().events == heard.events
+    check_contract(other.wait())
+    assert other.final_text == heard.final_text
+    assert other.finals[0].start == pytest.approx(heard.finals[0].start + 1.3, abs=0.05)
+    running.stop()
+
+
+def test_events_come_on_the_worker_and_everything_fed_is_heard(engine: Engine) -> None:
+    listener = Heard()
+    stream = engine.open(StreamOptions(), listener.take)
+    assert stream.pending_seconds == 0
+    samples = sound("utterance-fr")
+    stream.feed(samples)
+    assert 0 < stream.pending_seconds <= len(samples) / RATE
+    stream.finish()
+    check_contract(listener.wait())
+    assert stream.pending_seconds == 0
+    assert listener.threads == {"fsbot-engine"}
+    assert engine.times.audio == pytest.approx(len(samples) / RATE)
+    assert engine.times.updates > 0
+    assert engine.times.closes == len(listener.finals)
+
+
+def test_a_stream_that_is_never_fed_ends(engine: Engine) -> None:
+    listener = Heard()
+    engine.open(StreamOptions(), listener.take).finish()
+    assert listener.wait().events == [StreamEnded(0.0)]
+
+
+def test_a_cancelled_stream_is_not_heard_of_again_and_harms_no_other(engine: Engine) -> None:
+    cancelled, other = Heard(), Heard()
+    streams = [engine.open(StreamOptions(), each.take) for each in (cancelled, other)]
+    samples = between(sound("demo-fr"), 9.3, 20.0)
+    for stream in streams:
+        stream.feed(samples[: 3 * RATE])
+    until(lambda: len(cancelled.commits) > 0)
+    streams[0].cancel()
+    count = len(cancelled.events)
+    for stream in streams:
+        stream.feed(samples[3 * RATE :])
+        stream.finish()
+    check_contract(other.wait())
+    assert len(cancelled.events) <= count + 1  # one may have been on its way
+    assert not cancelled.over.is_set()
+    assert streams[0].pending_seconds > 0
+
+
+def test_not_even_the_inference_under_way_speaks_after_a_cancel(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+    encode = SpeechModel.encode
+
+    def encode_at_leisure(self: SpeechModel, samples: object, padding: float) -> object:
+        at_work.set()
+        go_on.wait(PATIENCE)
+        return encode(self, samples, padding)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SpeechModel, "encode", encode_at_leisure)
+    cancelled, other = Heard(), Heard()
+    stream = engine.open(StreamOptions(), cancelled.take)
+    stream.feed(sound("utterance-fr"))
+    stream.finish()
+    assert at_work.wait(PATIENCE)
+    stream.cancel()
+    go_on.set()
+    engine.open(StreamOptions(), other.take).finish()
+    other.wait()
+    assert [type(event) for event in cancelled.events] == [SpeechStarted]
+
+
+def test_a_stream_that_fails_fails_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, log_lines: list[dict[str, object]]
+) -> None:
+    run_next = Stream.run_next
+    failing: list[Stream] = []
+
+    def run_or_fail(self: Stream) -> None:
+        failing.append(self)
+        if self is failing[0]:
+            raise RuntimeError("no more memory")
+        run_next(self)
+
+    monkeypatch.setattr(Stream, "run_next", run_or_fail)
+    first, second = Heard(), Heard()
+    stream = engine.open(StreamOptions(), first.take)
+    stream.feed(sound("utterance-fr"))
+    first.wait()
+    stream.feed(sound("utterance-fr"))
+    stream.finish()
+    other = engine.open(StreamOptions(), second.take)
+    other.feed(sound("utterance-fr"))
+    other.finish()
+    check_contract(second.wait())
+    assert [type(event) for event in first.events] == [SpeechStarted, StreamFailed]
+    assert first.events[-1] == StreamFailed("RuntimeError: no more memory")
+    assert [line["event"] for line in log_lines] == ["stream failed"]
+
+
+def test_audio_of_the_wrong_shape_fails_its_stream(engine: Engine) -> None:
+    stereo, mono = Heard(), Heard()
+    engine.open(StreamOptions(), stereo.take).feed(np.zeros((100, 2), np.float32))
+    engine.open(StreamOptions(), mono.take).finish()
+    assert isinstance(stereo.wait().events[0], StreamFailed)
+    assert mono.wait().events == [StreamEnded(0.0)]
+
+
+def test_a_receiver_that_raises_ends_nothing_but_its_stream(
+    engine: Engine, log_lines: list[dict[str, object]]
+) -> None:
+    refused: list[StreamEvent] = []
+
+    def refuse(event: StreamEvent) -> None:
+        refused.append(event)
+        raise ValueError("not now")
+
+    bad = engine.open(StreamOptions(), refuse)
+    bad.feed(sound("utterance-fr"))
+    bad.finish()
+    empty = engine.open(StreamOptions(), refuse)
+    empty.finish()
+    listener = Heard()
+    good = engine.open(StreamOptions(), listener.take)
+    good.feed(sound("utterance-fr"))
+    good.finish()
+    check_contract(listener.wait())
+    kinds = {type(event) for event in refused}
+    assert kinds == {SpeechStarted, StreamFailed, StreamEnded}
+    assert len(log_lines) == 3
+
+
+def test_stopping_a_busy_engine_drops_what_is_left(babbler: SpeechModel) -> None:
+    busy = Engine(babbler, EVERY_UPDATE)
+    busy.start()
+    listener = Heard()
+    stream = busy.open(StreamOptions(), listener.take)
+    for _ in range(10):
+        stream.feed(sound("demo-fr"))
+    until(lambda: bool(listener.commits))
+    busy.stop()
+    count = len(listener.events)
+    assert not listener.over.is_set()
+    stream.feed(sound("utterance-fr"))
+    stream.finish()
+    stream.cancel()
+    busy.stop()
+    assert len(listener.events) == count
+
+
+def test_late_updates_give_way_but_no_final_does(babbler: SpeechModel) -> None:
+    """All of a file at once: the guesses in between are not worth their time."""
+    hasty = Engine(babbler, EngineOptions(chunk=0.3))
+    hasty.start()
+    listener = Heard()
+    stream = hasty.open(StreamOptions(), listener.take)
+    stream.feed(sound("demo-fr"))
+    stream.finish()
+    check_contract(listener.wait())
+    assert len(listener.finals) >= 7
+    assert hasty.times.updates < 20
+    hasty.stop()
+
+
+def test_large_v3s_shape_goes_through_the_engine(large_babbler: SpeechModel) -> None:
+    running = Engine(large_babbler, EngineOptions(chunk=2.0, beams=3, skip_late_updates=False))
+    running.start()
+    listener = Heard()
+    stream = running.open(StreamOptions("auto", static_prompt="Asterisk"), listener.take)
+    stream.feed(sound("utterance-fr"))
+    stream.finish()
+    check_contract(listener.wait())
+    assert any(isinstance(event, WordsCommitted) for event in listener.events)
+    running.stop()
