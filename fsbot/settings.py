@@ -292,7 +292,7 @@ class Vad(Section):
         0.3, gt=0, lt=1, description="probability from which 32 ms of sound are speech"
     )
     min_silence: float = Field(
-        0.5, ge=0.05, le=10, description="seconds of silence that end an utterance"
+        0.6, ge=0.05, le=10, description="seconds of silence that end an utterance"
     )
     lead_in: float = Field(
         0.5, ge=0, le=2, description="seconds before the first sound of speech that are decoded too"

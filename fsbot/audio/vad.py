@@ -73,7 +73,7 @@ class EndpointerOptions:
 
     threshold: float = 0.3
     min_speech: float = 0.096
-    min_silence: float = 0.5
+    min_silence: float = 0.6
     onset: float = 0.1
 
     @property

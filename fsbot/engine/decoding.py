@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fsbot.engine.alignatt import AttentionTracker
-from fsbot.engine.guards import looping_tail
+from fsbot.engine.guards import echoing_tail, looping_tail
 
 if TYPE_CHECKING:
     from fsbot.engine.model import SpeechModel
@@ -58,12 +58,15 @@ class Decoded:
     no_speech: float
 
     @property
+    def mean_log_prob(self) -> float:
+        """Mean log-probability of the tokens; 0 without any."""
+        return sum(self.log_probs) / max(1, len(self.log_probs))
+
+    @property
     def silent(self) -> bool:
         """Nobody speaks: the model says so and is unsure of its words (Whisper's own rule)."""
-        if not self.tokens:
-            return True
-        mean = sum(self.log_probs) / len(self.log_probs)
-        return self.no_speech > NO_SPEECH_PROBABILITY and mean < SURE_LOG_PROBABILITY
+        unsure = self.mean_log_prob < SURE_LOG_PROBABILITY
+        return not self.tokens or (unsure and self.no_speech > NO_SPEECH_PROBABILITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,12 @@ class _Hypothesis:
     def ended(self, log_prob: float) -> "_Hypothesis":
         return replace(self, log_probs=[*self.log_probs, log_prob], complete=True)
 
-    def without_loop(self) -> "_Hypothesis":
-        keep = len(self.tokens) - looping_tail(self.tokens)
+    def repeated_tail(self) -> int:
+        """Tokens at the end that nobody said: a loop, or an echo."""
+        return looping_tail(self.tokens) or echoing_tail(self.tokens, self.frames)
+
+    def without_tail(self, tokens: int) -> "_Hypothesis":
+        keep = len(self.tokens) - tokens
         return replace(
             self,
             tokens=self.tokens[:keep],
@@ -171,8 +178,8 @@ def _extend(
             ended.append(hypothesis)
             continue
         longer = hypothesis.extended(token, log_prob, frames[row], attention[row])
-        if looping_tail(longer.tokens):
-            ended.append(longer.without_loop())
+        if repeated := longer.repeated_tail():
+            ended.append(longer.without_tail(repeated))
             continue
         survivors.append(longer)
         parents.append(row)

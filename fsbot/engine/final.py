@@ -6,7 +6,7 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,14 @@ REST_SECONDS = 0.5
 """Speech behind the last word of a text that a guard cut short, from which on it is decoded too."""
 
 MOST_PARTS = 5
+
+UNSURE_LOG_PROBABILITY = -0.6
+"""Mean log-probability of a text below which it is worth a search.
+
+On 14 recorded calls that is every third utterance; their word errors fall by 5 in a hundred.
+"""
+
+SEARCH_BEAMS = 5
 
 HALLUCINATED_SILENCE = 1.5
 """A text that ends this long before the speech does is tried again without what stood before."""
@@ -129,4 +137,9 @@ class FinalDecoder:
         audio = self._listen(start, end)
         frames = len(audio) // SAMPLES_PER_FRAME
         task = voice.task(context, prefix, frames, rewind_frames=frames)
-        return decode(voice.model, voice.model.encode(audio, voice.options.padding), task)
+        features = voice.model.encode(audio, voice.options.padding)
+        text = decode(voice.model, features, task)
+        if text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY or task.beams > 1:
+            return text
+        searched = decode(voice.model, features, replace(task, beams=SEARCH_BEAMS))
+        return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))

@@ -1,12 +1,19 @@
 """What stops Whisper from talking to itself: repeated phrases, runaway length, empty rooms."""
 
 from collections.abc import Sequence
+from statistics import median
 
 MAX_PHRASE = 24
 """Longest repeated phrase looked for, in tokens."""
 
 REPETITIONS = 3
 """How often a phrase must stand in a row to be called a loop; people do say « oui oui »."""
+
+ECHO_PHRASE = 3
+"""Shortest phrase, in tokens, that counts as an echo when it is said twice of the same sound."""
+
+ECHO_FRAMES = 10
+"""Frames (0.2 s) that a phrase really said again lies behind its first time, at the very least."""
 
 TOKENS_PER_SECOND = 9.0
 """Above the fastest speech: French at 8 syllables a second needs about 7 tokens."""
@@ -33,4 +40,19 @@ def looping_tail(tokens: Sequence[int]) -> int:
             repeats += 1
         if repeats >= REPETITIONS:
             return phrase * (repeats - 1)
+    return 0
+
+
+def echoing_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
+    """How many tokens at the end say again what stands before them, of the very same sound.
+
+    frames: the frame each token attends to. A phrase twice in a row is speech if the second time
+    listens to later sound, and an echo of the model's own words if it does not.
+    """
+    for phrase in range(ECHO_PHRASE, len(tokens) // 2 + 1):
+        if tokens[-phrase:] != tokens[-2 * phrase : -phrase]:
+            continue
+        pairs = zip(frames[-2 * phrase : -phrase], frames[-phrase:], strict=True)
+        if median(second - first for first, second in pairs) < ECHO_FRAMES:
+            return phrase
     return 0

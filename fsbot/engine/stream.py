@@ -87,6 +87,8 @@ class Stream:
         self._number = 0
         self._next_update = 0
         self._updated = 0.0
+        self._spoken_until = 0.0
+        self._closed_until = 0.0
         self._context: tuple[int, ...] = ()
         self._finishing = False
         self.tasks: list[Task] = []
@@ -196,8 +198,10 @@ class Stream:
 
     def _begin(self, speech_start: float) -> None:
         self._number += 1
-        lead_in = max(speech_start - self._options.lead_in, self._audio.start / SAMPLE_RATE)
-        self._open = Utterance(self._number, max(0.0, lead_in), speech_start, self._context)
+        # Short pauses: what the utterance before has said is neither heard nor timed again.
+        speech_start = max(speech_start, self._closed_until)
+        audio_start = max(speech_start - self._options.lead_in, self._spoken_until)
+        self._open = Utterance(self._number, audio_start, speech_start, self._context)
         self._recent.clear()
         self._next_update = round((speech_start + self._options.chunk) * SAMPLE_RATE)
         self._emit(SpeechStarted(self._number, speech_start))
@@ -243,6 +247,7 @@ class Stream:
             if not (isinstance(task, Update) and task.utterance is close.utterance)
         ]
         self.tasks.append(close)
+        self._spoken_until, self._closed_until = close.speech_end, close.upto / SAMPLE_RATE
         self._emit(UtteranceEnded(close.utterance.number, close.speech_end, self._endpointer.now))
 
     def _end_of_audio(self) -> None:
