@@ -225,6 +225,31 @@ def without_pauses(samples: Samples, longest: float = 0.2) -> Samples:
     return frames[kept].ravel()
 
 
+def test_short_pauses_repeat_no_word(speech_model: SpeechModel) -> None:
+    """Utterances a breath apart, each with the sound before it in its window."""
+    options = dataclasses.replace(EVERY_UPDATE, endpointer=EndpointerOptions(min_silence=0.05))
+    hasty = transcribe(speech_model, between(sound("demo-fr"), 0.0, 6.0), options)
+    check_contract(hasty)
+    assert len(hasty.finals) >= 2
+    for text in (hasty.live_text, hasty.final_text):
+        assert len(text.split()) <= 18  # 17 are said
+        assert text.count("pour nous") == text.count("important") == 1
+
+
+def test_a_cut_may_fall_into_the_silence_that_ends_the_utterance(babbler: SpeechModel) -> None:
+    speech = without_pauses(between(sound("demo-fr"), 0.5, 8.9))[: 6 * RATE]
+    options = dataclasses.replace(
+        EVERY_UPDATE,
+        frame_threshold=50,
+        max_utterance=7.5,
+        endpointer=EndpointerOptions(min_silence=2.0),
+    )
+    for silent in (0.0, 1.45, 1.6, 4.0):
+        ended = transcribe(babbler, np.concatenate([speech, silence(silent)]), options)
+        check_contract(ended)
+        assert len(ended.finals) == (1 if silent < 1.5 else 2)
+
+
 @pytest.fixture(scope="module")
 def long_reading() -> tuple[Samples, str]:
     """Over a minute without a pause, and what is said in it."""
