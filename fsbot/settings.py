@@ -35,7 +35,7 @@ class Pace:
     """How often the engine looks at a stream, and how sure it wants to be.
 
     `chunk`: seconds of new audio per update. `frame_threshold`: how near (in frames of 20 ms) to
-    the end of the audio a token may listen and still be committed. `beams`: of the final decoding.
+    the end of the audio a token may listen and still be committed. `beams`: hypotheses kept while decoding.
     """
 
     chunk: float
@@ -262,7 +262,7 @@ class Engine(Section):
         description="frames of 20 ms at the end of the audio whose words wait; empty: from preset",
     )
     beams: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
-        None, ge=1, le=10, description="beams of the final decoding; empty: from preset"
+        None, ge=1, le=10, description="hypotheses kept while decoding, 1 is greedy; empty: from preset"
     )
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
     static_prompt: Line = Field(
