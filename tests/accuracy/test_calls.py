@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize(
     ("name", "language", "worst"),
-    [("call-fr-01", "fr", 60.0), ("call-en-00", "en", 35.0)],
+    [("call-fr-03", "fr", 45.0), ("call-en-00", "en", 35.0)],
 )
 def test_a_recorded_call_is_heard_well(
     name: str, language: str, worst: float, tmp_path: Path
