@@ -1,7 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsbot.engine.guards import MAX_PHRASE, REPETITIONS, looping_tail, token_budget
+from fsbot.engine.guards import (
+    ECHO_FRAMES,
+    MAX_PHRASE,
+    REPETITIONS,
+    echoing_tail,
+    looping_tail,
+    token_budget,
+)
 
 few_tokens = st.lists(st.integers(0, 3), max_size=80)
 
@@ -45,6 +52,27 @@ def test_yes_yes_is_kept_and_a_loop_shrinks_to_its_phrase() -> None:
 def test_a_loop_of_a_loop_is_cut_by_its_shortest_phrase() -> None:
     assert looping_tail([1, 1, 2, 1, 1, 2, 1, 1, 2]) == 6
     assert looping_tail([4] * 9) == 8
+
+
+def test_an_echo_says_the_same_of_the_same_sound() -> None:
+    phrase, said = [5, 6, 7], [10, 20, 30]
+    assert echoing_tail([1, *phrase, *phrase], [0, *said, *said]) == 3
+    again = [frame + ECHO_FRAMES for frame in said]
+    assert echoing_tail([1, *phrase, *phrase], [0, *said, *again]) == 0
+    assert echoing_tail([5, 6, 5, 6], [10, 20, 10, 20]) == 0
+    assert echoing_tail([*phrase, *phrase, 8], [*said, *said, 40]) == 0
+    # One token that looks elsewhere does not make it speech.
+    assert echoing_tail([*phrase, *phrase], [*said, 90, 20, 31]) == 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), max_size=40))
+def test_only_what_was_said_before_is_an_echo(heard: list[tuple[int, int]]) -> None:
+    tokens = [token for token, _ in heard]
+    frames = [frame for _, frame in heard]
+    echo = echoing_tail(tokens, frames)
+    assert echo == 0 or tokens[-echo:] == tokens[-2 * echo : -echo]
+    # The same sound heard later and later is never an echo.
+    assert echoing_tail(tokens, [ECHO_FRAMES * n for n in range(len(tokens))]) == 0
 
 
 @given(st.floats(0, 30), st.floats(0, 30))

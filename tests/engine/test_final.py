@@ -1,0 +1,100 @@
+"""The final text: with what was just said in its window, and whole however it was stopped."""
+
+import numpy as np
+import pytest
+from hearing import EVERY_UPDATE, RATE, Samples, between, plain, sound, turns
+from jiwer import wer
+
+from fsbot.engine import final, guards
+from fsbot.engine.final import PAUSE_SECONDS, WINDOW_SECONDS, FinalDecoder
+from fsbot.engine.model import SpeechModel
+from fsbot.engine.voice import Voice
+
+CALL = sound("demo-fr")
+FIRST, SECOND, THIRD, FOURTH = turns("demo-fr")[1:5]
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds of every window encoded during the test."""
+    lengths: list[float] = []
+    encode = SpeechModel.encode
+
+    def encode_and_note(self: SpeechModel, samples: Samples, padding: float) -> object:
+        lengths.append(len(samples) / RATE)
+        return encode(self, samples, padding)
+
+    monkeypatch.setattr(SpeechModel, "encode", encode_and_note)
+    return lengths
+
+
+@pytest.fixture(scope="module")
+def voice(speech_model: SpeechModel) -> Voice:
+    return Voice.of(speech_model, EVERY_UPDATE, "fr")
+
+
+@pytest.fixture
+def decoder() -> FinalDecoder:
+    return FinalDecoder(lambda start, end: between(CALL, start, end))
+
+
+def span(turn: dict[str, object]) -> tuple[float, float]:
+    return float(str(turn["speech_start"])), float(str(turn["speech_end"]))
+
+
+def read(decoder: FinalDecoder, voice: Voice, turn: dict[str, object]) -> str:
+    start, end = span(turn)
+    text = decoder.decode(voice, (), start - 0.4, (start, end), end + 0.3)
+    assert plain(voice.tokenizer.decode(list(text.tokens))) == plain(
+        " ".join(word.text for word in text.words)
+    )
+    starts = [word.start for word in text.words]
+    assert starts == sorted(starts)
+    # The first word may reach back into the silence before its own audio.
+    assert start - 0.4 <= starts[1] <= text.words[-1].end <= end + 0.3 + 0.02
+    return plain(" ".join(word.text for word in text.words))
+
+
+def test_what_was_just_said_stands_before_it(
+    decoder: FinalDecoder, voice: Voice, windows: list[float]
+) -> None:
+    errors = [
+        wer(plain(str(turn["text"])), read(decoder, voice, turn)) for turn in (FIRST, SECOND, THIRD)
+    ]
+    assert max(errors) < 0.35
+    assert sum(errors) < 0.6
+    (one, two, *_) = windows
+    assert one == pytest.approx(span(FIRST)[1] - span(FIRST)[0] + 0.7, abs=0.01)
+    assert two == pytest.approx(span(SECOND)[1] - span(FIRST)[0] + 0.7, abs=0.01)
+    assert max(windows) <= WINDOW_SECONDS
+    assert decoder.needs_audio_from > span(FIRST)[0]
+
+
+def test_after_a_pause_everything_begins_anew(
+    decoder: FinalDecoder, voice: Voice, windows: list[float]
+) -> None:
+    read(decoder, voice, FIRST)
+    read(decoder, voice, THIRD)
+    start, end = span(THIRD)
+    assert start - span(FIRST)[1] > PAUSE_SECONDS
+    assert windows[-1] == pytest.approx(end - start + 0.7, abs=0.01)
+
+
+def test_no_audio_is_kept_for_longer_than_it_can_help(decoder: FinalDecoder, voice: Voice) -> None:
+    assert decoder.needs_audio_from == np.inf
+    read(decoder, voice, FIRST)
+    start, end = span(FIRST)
+    decoder.forget_before(end + PAUSE_SECONDS - 0.1)
+    assert decoder.needs_audio_from == pytest.approx(start - 0.4)
+    decoder.forget_before(end + PAUSE_SECONDS + 0.1)
+    assert decoder.needs_audio_from == np.inf
+
+
+def test_a_text_that_a_guard_cut_short_goes_on(
+    decoder: FinalDecoder, voice: Voice, monkeypatch: pytest.MonkeyPatch, windows: list[float]
+) -> None:
+    monkeypatch.setattr(guards, "TOKENS_PER_SECOND", 1.0)
+    assert wer(plain(str(FOURTH["text"])), read(decoder, voice, FOURTH)) < 0.5
+    assert 1 < len(windows) <= final.MOST_PARTS
+    assert windows == sorted(windows, reverse=True)
+    assert decoder.needs_audio_from == pytest.approx(span(FOURTH)[0] - 0.4)
