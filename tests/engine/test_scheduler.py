@@ -207,7 +207,7 @@ def test_late_updates_give_way_but_no_final_does(babbler: SpeechModel) -> None:
     stream.feed(sound("demo-fr"))
     stream.finish()
     check_contract(listener.wait())
-    assert len(listener.finals) >= 7
+    assert len(listener.finals) >= 4
     assert hasty.times.updates < 20
     hasty.stop()
 
