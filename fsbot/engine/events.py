@@ -19,6 +19,10 @@ class Word:
     end: float
     probability: float
 
+    @property
+    def middle(self) -> float:
+        return (self.start + self.end) / 2
+
 
 def joined(words: Sequence[Word], language: str) -> str:
     """The words as one text."""

@@ -156,7 +156,7 @@ class Stream:
             if (words := task.utterance.update(voice, audio)) is not None:
                 self._emit(words)
             return
-        if (words := task.utterance.flush(voice, audio)) is not None:
+        if (words := task.utterance.flush(voice, audio, task.speech_end)) is not None:
             self._emit(words)
         final, tokens = task.utterance.final(
             voice, self._finals, task.speech_end, task.upto / SAMPLE_RATE

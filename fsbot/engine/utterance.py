@@ -1,6 +1,6 @@
 """One utterance of one side, from its first sound to its final text."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,12 @@ from fsbot.engine.words import group_tokens, timed_words
 
 LIVE_REWIND = 50
 """Frames (1 s) that attention may jump back before the rest of a window counts as invented."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    word: Word
+    tokens: list[int]
 
 
 class Utterance:
@@ -43,30 +49,36 @@ class Utterance:
         self._continues = continues
         self._committed_tokens: list[int] = []
         self._word_tokens: list[list[int]] = []
-        self._tentative: tuple[Word, ...] = ()
+        self._held: list[_Held] = []
+        self._heard_until = audio_start
 
     def update(self, voice: Voice, audio: NDArray[np.float32]) -> WordsCommitted | None:
         """Decode what has been heard so far and commit what AlignAtt calls settled.
 
         audio: 16 kHz samples from `audio_start` on. None if there is nothing new to say.
         """
-        decoded = self._decode_live(voice, audio)
+        said_before = self._tentative
+        decoded = self._hear(voice, audio)
         frames = len(audio) // SAMPLES_PER_FRAME
         ready = settled(decoded.frames, frames, voice.options.frame_threshold)
-        if decoded.silent:
-            ready = 0
-        return self._commit(voice, decoded, ready)
+        count = self._whole_words(ready, decoded.complete)
+        if not count and self._tentative == said_before:
+            return None
+        return self._commit(voice, count)
 
-    def flush(self, voice: Voice, audio: NDArray[np.float32]) -> WordsCommitted | None:
-        """The words AlignAtt held back, now that the utterance is over; None if there are none."""
-        heard_until = self.audio_start + len(audio) / SAMPLE_RATE
-        if self.spoken and self.committed_until >= heard_until - FRAME_SECONDS:
-            return None
-        decoded = self._decode_live(voice, audio)
-        if decoded.silent:
-            return None
-        event = self._commit(voice, decoded, len(decoded.tokens), speech_final=True)
-        return event if event is not None and event.words else None
+    def flush(
+        self, voice: Voice, audio: NDArray[np.float32], speech_end: float
+    ) -> WordsCommitted | None:
+        """The words AlignAtt held back, now that the utterance is over; None if there are none.
+
+        speech_end: second of the stream. Usually the latest update has heard all of the speech,
+        and its tentative words are the ones.
+        """
+        audio_end = self.audio_start + len(audio) / SAMPLE_RATE
+        if self._heard_until < speech_end and self.committed_until < audio_end - FRAME_SECONDS:
+            self._hear(voice, audio)
+        self._held = [held for held in self._held if held.word.middle < audio_end]
+        return self._commit(voice, len(self._held), speech_final=True) if self._held else None
 
     def final(
         self, voice: Voice, decoder: FinalDecoder, speech_end: float, audio_end: float
@@ -92,7 +104,7 @@ class Utterance:
         """Tokens of the words committed from the audio behind `cut`, a second of the stream."""
         tokens: list[int] = []
         for word, group in zip(self.spoken, self._word_tokens, strict=True):
-            if (word.start + word.end) / 2 >= cut:
+            if word.middle >= cut:
                 tokens += group
         return tuple(tokens)
 
@@ -101,7 +113,12 @@ class Utterance:
         """Second of the stream up to which words have been committed."""
         return self.spoken[-1].end if self.spoken else self._earliest
 
-    def _decode_live(self, voice: Voice, audio: NDArray[np.float32]) -> Decoded:
+    @property
+    def _tentative(self) -> tuple[Word, ...]:
+        return tuple(held.word for held in self._held)
+
+    def _hear(self, voice: Voice, audio: NDArray[np.float32]) -> Decoded:
+        """Decode behind what is committed; the words found are held until they are committed."""
         if self._continues is not None:
             self._committed_tokens += self._continues.tokens_behind(self.audio_start)
             self._earliest = max(self.speech_start, self._continues.committed_until)
@@ -109,35 +126,39 @@ class Utterance:
         features = voice.model.encode(audio, voice.options.padding)
         frames = len(audio) // SAMPLES_PER_FRAME
         task = voice.task(self._context, self._committed_tokens, frames, LIVE_REWIND)
-        return decode(voice.model, features, task)
+        decoded = decode(voice.model, features, task)
+        self._heard_until = self.audio_start + len(audio) / SAMPLE_RATE
+        self._held = []
+        if not decoded.silent:
+            words = self._monotonic(timed_words(voice.tokenizer, decoded, self.audio_start))
+            groups = group_tokens(voice.tokenizer, decoded.tokens)
+            self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
+        return decoded
 
-    def _commit(
-        self, voice: Voice, decoded: Decoded, ready: int, speech_final: bool = False
-    ) -> WordsCommitted | None:
-        words = self._monotonic(timed_words(voice.tokenizer, decoded, self.audio_start))
-        groups = group_tokens(voice.tokenizer, decoded.tokens)
-        count = 0
+    def _whole_words(self, ready: int, complete: bool) -> int:
+        """How many held words lie within the first `ready` tokens and are known to be whole.
+
+        A word is whole when another one follows it, or when the model has ended the text.
+        """
         end = 0
-        for number, group in enumerate(groups, start=1):
-            end += len(group)
-            whole = number < len(groups) or decoded.complete or speech_final
-            if end > ready or not whole:
-                break
-            count = number
-        committed, tentative = tuple(words[:count]), tuple(words[count:])
-        if not committed and tentative == self._tentative:
-            return None
-        for group in groups[:count]:
-            self._committed_tokens += group
-        self.spoken += committed
-        self._word_tokens += groups[:count]
-        self._tentative = tentative
+        for number, held in enumerate(self._held):
+            end += len(held.tokens)
+            if end > ready or (number == len(self._held) - 1 and not complete):
+                return number
+        return len(self._held)
+
+    def _commit(self, voice: Voice, count: int, speech_final: bool = False) -> WordsCommitted:
+        committed, self._held = self._held[:count], self._held[count:]
+        for held in committed:
+            self.spoken.append(held.word)
+            self._word_tokens.append(held.tokens)
+            self._committed_tokens += held.tokens
         return WordsCommitted(
             self.number,
-            committed,
+            tuple(held.word for held in committed),
             tuple(self.spoken),
-            tentative,
-            self.audio_start + decoded.attention.shape[1] * FRAME_SECONDS,
+            self._tentative,
+            self._heard_until,
             speech_final,
             voice.language,
         )
