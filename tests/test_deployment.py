@@ -42,7 +42,7 @@ def required(option: str, section: str = "options") -> set[str]:
 
 def imported(*folders: str) -> set[str]:
     """Top-level modules that the code in these folders imports from outside."""
-    own = {"fsbot"} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    own = {"fsbot", "tests"} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
     found = set()
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
