@@ -1,5 +1,6 @@
 """What every room's tests may use: the real weights, found once and loaded once."""
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,10 @@ import pytest
 
 if TYPE_CHECKING:
     from fsbot.engine.model import SpeechModel
+
+# A pytest that was started in the background ignores SIGINT, and the programs that tests interrupt
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Silent:
