@@ -262,7 +262,10 @@ class Engine(Section):
         description="frames of 20 ms at the end of the audio whose words wait; empty: from preset",
     )
     beams: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
-        None, ge=1, le=10, description="hypotheses kept while decoding, 1 is greedy; empty: from preset"
+        None,
+        ge=1,
+        le=10,
+        description="hypotheses kept while decoding, 1 is greedy; empty: from preset",
     )
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
     static_prompt: Line = Field(
