@@ -35,7 +35,8 @@ class Pace:
     """How often the engine looks at a stream, and how sure it wants to be.
 
     `chunk`: seconds of new audio per update. `frame_threshold`: how near (in frames of 20 ms) to
-    the end of the audio a token may listen and still be committed. `beams`: hypotheses kept while decoding.
+    the end of the audio a token may listen and still be committed. `beams`: hypotheses kept while
+    decoding.
     """
 
     chunk: float
