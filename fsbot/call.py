@@ -195,10 +195,7 @@ class Call:
         prompt = " ".join((self.leg.prompt or self._house.static_prompt).split())
         options = StreamOptions(self._language, prompt)
         for channel in self._channels:
-            # Preparing a language's vocabulary is work for tens of milliseconds.
-            self._streams[channel] = in_thread(
-                self._house.engine.open, options, self._listener(channel)
-            )
+            self._streams[channel] = self._house.engine.open(options, self._listener(channel))
         for pieces in self._tape.play():
             for channel, samples in zip(self._channels, pieces, strict=True):
                 if channel in self._streams and len(samples):

@@ -95,6 +95,7 @@ class HubBridge:
         try:
             callback(*args)
         except Exception:
+            # Whatever one callback does wrong, what was posted after it still has to run.
             name = getattr(callback, "__qualname__", repr(callback))
             log.exception("posted callback failed", callback=name)
 

@@ -185,6 +185,7 @@ class Recorder:
         try:
             self._ask(command)
         except BaseException:
+            # Also when the call is given up: nobody would ever say that this file is complete.
             recording.complete = True
             recording.file.close()
             raise

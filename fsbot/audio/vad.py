@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from silero_vad import load_silero_vad
 
-STREAM_RATE = 16000
 _VAD_RATE = 8000
 _WINDOW = 256
 _CONTEXT = 32

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,11 +12,12 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
+from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import SileroModel
 from fsbot.engine.events import StreamEvent, StreamFailed
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.stream import SAMPLE_RATE, Close, Stream
+from fsbot.engine.stream import Close, Stream
 
 log = structlog.get_logger("fsbot.engine")
 
@@ -81,14 +82,17 @@ _Order = _Open | _Feed | _Finish | _Cancel | _Stop
 
 @dataclass(slots=True)
 class EngineTimes:
-    """Seconds the worker has spent, by kind of work; what is left of its life it waited."""
+    """Seconds the worker has spent, by kind of work; what is left of its life it waited.
+
+    updates, closes: how often; audio: seconds of sound it was fed, over all streams.
+    """
 
     listening: float = 0.0
     updating: float = 0.0
     closing: float = 0.0
     updates: int = 0
     closes: int = 0
-    audio: float = field(default=0.0)
+    audio: float = 0.0
 
 
 class Engine:
@@ -201,6 +205,7 @@ def _deliver_last(event: Callable[[], None]) -> None:
     try:
         event()
     except Exception:
+        # The receiver's mistake would end the worker, and with it every other stream.
         log.exception("last event of a stream not taken")
 
 

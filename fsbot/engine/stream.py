@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SileroModel, SpeechProbability, SpeechStart
 from fsbot.engine.events import (
     SpeechStarted,
@@ -27,7 +28,6 @@ from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.utterance import Utterance
 from fsbot.engine.voice import Voice
 
-SAMPLE_RATE = 16000
 LISTEN_SAMPLES = round(WINDOW_SECONDS * SAMPLE_RATE)
 """Samples judged per listening step: a task that one window lines up is seen before the next, so
 that events don't depend on the pieces in which the audio comes."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper.audio import SAMPLE_RATE
 
+from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.alignatt import settled
 from fsbot.engine.decoding import Decoded, decode
 from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
