@@ -56,6 +56,14 @@ class WordsCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioCovered:
+    """An update or the final text of an utterance has heard the audio as far as `until`."""
+
+    utterance: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class UtteranceEnded:
     """The end of the utterance was decided when the stream's audio had reached `decided_at`.
 
@@ -97,5 +105,11 @@ class StreamFailed:
 
 
 StreamEvent = (
-    SpeechStarted | WordsCommitted | UtteranceEnded | UtteranceFinal | StreamEnded | StreamFailed
+    SpeechStarted
+    | WordsCommitted
+    | AudioCovered
+    | UtteranceEnded
+    | UtteranceFinal
+    | StreamEnded
+    | StreamFailed
 )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SileroModel, SpeechProbability, SpeechStart
 from fsbot.engine.events import (
+    AudioCovered,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -155,6 +156,7 @@ class Stream:
         if isinstance(task, Update):
             if (words := task.utterance.update(voice, audio)) is not None:
                 self._emit(words)
+            self._emit(AudioCovered(task.utterance.number, task.upto / SAMPLE_RATE))
             return
         if (words := task.utterance.flush(voice, audio, task.speech_end)) is not None:
             self._emit(words)
@@ -163,6 +165,7 @@ class Stream:
         )
         self._context = (self._context + tokens)[-voice.model.dims.n_text_ctx :]
         self._emit(final)
+        self._emit(AudioCovered(task.utterance.number, task.upto / SAMPLE_RATE))
 
     def fail(self, failure: StreamFailed) -> None:
         """Say that the stream cannot go on."""
