@@ -29,6 +29,7 @@ from fsbot.switch.recording import (
     stop_command,
 )
 from fsbot.switch.resync import active_recordings, exists, live_legs
+from fsbot.trace import Trace
 from fsbot.transcript.esl_events import EventPublisher
 
 log = structlog.get_logger("fsbot.bot")
@@ -85,6 +86,7 @@ class Bot:
             on_event=self._on_event,
             on_connect=self._resync,
         )
+        self._trace = Trace(settings.engine.trace) if settings.engine.trace else None
         self._house: House
         self._stop_wanted = Flag()
 
@@ -108,6 +110,7 @@ class Bot:
             language=settings.engine.language,
             static_prompt=settings.engine.static_prompt,
             known_language=known_language,
+            trace=self._trace,
         )
         self._engine.start()
         finishing = gevent.spawn(self._finish)
@@ -119,6 +122,8 @@ class Bot:
             self._engine.stop()
             bridge.close()
             follower.close()
+            if self._trace is not None:
+                self._trace.close()
             _report_hub(watchdog)
             watchdog.close()
 

@@ -12,13 +12,14 @@ from gevent.event import Event as Flag
 
 from fsbot.audio.reading import FollowError
 from fsbot.audio.tape import Tape
-from fsbot.engine.events import StreamEnded, StreamEvent, StreamFailed
+from fsbot.engine.events import AudioCovered, StreamEnded, StreamEvent, StreamFailed
 from fsbot.engine.options import StreamOptions
 from fsbot.engine.scheduler import Engine, StreamHandle
 from fsbot.hub import HubBridge, in_thread
 from fsbot.recorder import LegGone, Plan, Recorder, Studio
 from fsbot.switch.legs import Leg
 from fsbot.switch.recording import RecordingRefused
+from fsbot.trace import Trace
 from fsbot.transcript.esl_events import EventPublisher, event_of
 from fsbot.transcript.journal import Journal, journal_path
 from fsbot.transcript.ledger import Ledger
@@ -48,6 +49,7 @@ class House:
     language: str
     static_prompt: str
     known_language: Callable[[str], str]
+    trace: Trace | None = None
 
 
 class Call:
@@ -271,10 +273,13 @@ class Call:
 
     def _listener(self, channel: Channel) -> Callable[[StreamEvent], None]:
         """What the engine calls on its own thread."""
-        return lambda event: self._house.bridge.post(self._heard, channel, event)
+        return lambda event: self._house.bridge.post(self._heard, channel, event, time.time())
 
-    def _heard(self, channel: Channel, event: StreamEvent) -> None:
-        if isinstance(event, StreamEnded | StreamFailed):
+    def _heard(self, channel: Channel, event: StreamEvent, at: float) -> None:
+        """at: Unix time at which the engine said so; the hub may have been busy since."""
+        if isinstance(event, AudioCovered):
+            self._trace(channel, event, at)
+        elif isinstance(event, StreamEnded | StreamFailed):
             if isinstance(event, StreamFailed):
                 self._complain("engine", f"{channel.side}: {event.reason}")
             self._streams.pop(channel, None)
@@ -282,6 +287,11 @@ class Call:
                 self._streams_ended.set()
         else:
             self._transcript.write_event(channel, event)
+
+    def _trace(self, channel: Channel, event: AudioCovered, at: float) -> None:
+        if self._house.trace is not None:
+            heard_until = self._tape.timeline.wall(event.until) - self._zero
+            self._house.trace.covered(at, self.uuid, channel.side, event.utterance, heard_until)
 
 
 _NO_LEG = "-ERR Cannot locate session"

@@ -275,6 +275,10 @@ class Engine(Section):
     max_context_tokens: int = Field(
         0, ge=0, le=200, description="tokens of earlier utterances shown to the model"
     )
+    trace: OptionalPath = Field(
+        None,
+        description="file for one JSON line per engine update, for benchmarks; empty: none",
+    )
 
     @property
     def pace(self) -> Pace:
