@@ -135,6 +135,16 @@ COMMANDS = {
   fsbot doctor --originate 'user/1000'        place a call and watch its recording grow""",
         start_with=_run_with_settings,
     ),
+    "bench": Command(
+        "measure cost, latency and accuracy of the whole bot on this machine",
+        "fsbot.bench",
+        """\
+  fsbot bench                                 everything, about half an hour
+  fsbot bench cost turns --json report.json
+  fsbot bench accuracy --only 'call-fr-*' --preset fast
+  fsbot bench turns --point preset=fast --point preset=balanced,vad.min_silence=0.4""",
+        start_with=_run_with_origins,
+    ),
     "config": Command(
         "print the settings in force and where each value came from",
         "fsbot.config",

@@ -31,7 +31,7 @@ class Call:
         self._actions = sorted(script.actions, key=lambda action: action.at)
         self._ticks = 0
         self._ticks_since_answer = 0
-        self._position = 0
+        self._position = _ticks(script.offset)
         self._application = ""
         self.legs: list[Leg] = [self._first_leg()]
         self._begin()
@@ -44,6 +44,11 @@ class Call:
     def recorded(self) -> Sequence[Recording]:
         """Every recording of any leg, running or over."""
         return [recording for leg in self.legs for recording in leg.recorded]
+
+    @property
+    def position(self) -> int:
+        """20 ms frames of the sound that have been played, repetitions included."""
+        return self._position
 
     @property
     def on_hold(self) -> bool:

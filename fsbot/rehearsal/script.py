@@ -66,8 +66,9 @@ class CallScript:
 
     `ring` seconds pass before the answer, `early_media` more with the ringing tone on the line.
     The call hangs up `tail` seconds after its sound has been played `repeat` times; `repeat` 0
-    plays it for ever. The A leg's far end is the caller, on an outbound leg the callee; a sound
-    with one channel is what the far end says, and leaves the leg parked, its write side idle.
+    plays it for ever; the first time it begins `offset` seconds into the sound. The A leg's far
+    end is the caller, on an outbound leg the callee; a sound with one channel is what the far end
+    says, and leaves the leg parked, its write side idle.
     `bridged` adds a B leg; `endpoint` loopback makes the two channels of a loopback call.
     """
 
@@ -86,4 +87,5 @@ class CallScript:
     bridged: bool = False
     actions: tuple[Action, ...] = ()
     repeat: int = 1
+    offset: float = 0.0
     tail: float = 0.5

@@ -5,15 +5,15 @@ The calls go in real time through `fsbot rehearse` and `fsbot run`, one after th
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from fsbot.bench.scoring import Report, WordErrors
+from fsbot.bench.speech import NEARBY, readings, references
 from fsbot.transcript.records import Transcription, parse
 from tests.accuracy.playing import play
-from tests.accuracy.scoring import SHARED, Report, WordErrors, references
 
 YARDSTICKS = {
     "fr": "SimulStreaming 74.2 %, openai-whisper offline 45.9 %",
@@ -30,8 +30,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep journals and logs here")
     parser.add_argument("flags", nargs="*", help="flags for fsbot, after --")
     args = parser.parse_args()
-    if not SHARED.exists():
-        print(f"no recorded calls: {SHARED} is not there", file=sys.stderr)
+    if not NEARBY.exists():
+        print(f"no recorded calls: {NEARBY} is not there", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as temporary:
         directory = args.keep or Path(temporary)
@@ -46,7 +46,7 @@ def main() -> int:
 def _calls(language: str, directory: Path, at_once: int, flags: list[str]) -> None:
     directory.mkdir(parents=True)
     report = Report()
-    calls = references(f"call-{language}-*")
+    calls = references(pattern=f"call-{language}-*")
     flags = ["--language", language, *flags]
     journals = play([call.sound for call in calls], directory, at_once=at_once, flags=flags)
     for call, records in zip(calls, journals, strict=True):
@@ -57,8 +57,8 @@ def _calls(language: str, directory: Path, at_once: int, flags: list[str]) -> No
 
 def _readings(flags: list[str]) -> None:
     errors = WordErrors()
-    for path in sorted((SHARED / "long").glob("*.json")):
-        command = [sys.executable, "-m", "fsbot", "transcribe", str(path.with_suffix(".flac"))]
+    for told in readings():
+        command = [sys.executable, "-m", "fsbot", "transcribe", str(told.sound)]
         done = subprocess.run(
             [*command, "--format", "jsonl", *flags], capture_output=True, text=True, check=True
         )
@@ -69,8 +69,8 @@ def _readings(flags: list[str]) -> None:
         )
         reading = WordErrors()
         for score in (reading, errors):
-            score.add(json.loads(path.read_text(encoding="utf-8"))["text"], heard)
-        print(f"long {path.stem}: final text {reading}", flush=True)
+            score.add(told.text, heard)
+        print(f"long {told.name}: final text {reading}", flush=True)
     print(f"long: final text {errors}; for comparison, {YARDSTICKS['long']}", flush=True)
 
 

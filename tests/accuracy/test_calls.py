@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from fsbot.bench.scoring import Report
+from fsbot.bench.speech import NEARBY, references
 from tests.accuracy.playing import play
-from tests.accuracy.scoring import SHARED, Report, references
 
 pytestmark = pytest.mark.skipif(
-    not SHARED.exists(), reason="no recorded calls: ../shared/speech is not there"
+    not NEARBY.exists(), reason="no recorded calls: ../shared/speech is not there"
 )
 
 
@@ -20,7 +21,7 @@ def test_a_recorded_call_is_heard_well(
     name: str, language: str, worst: float, tmp_path: Path
 ) -> None:
     """Bounds far above what is heard today and far below a lost turn, side or language."""
-    [call] = references(name)
+    [call] = references(pattern=name)
     [records] = play([call.sound], tmp_path, flags=["--language", language])
     report = Report()
     report.add(call, records)
