@@ -142,7 +142,8 @@ COMMANDS = {
   fsbot bench                                 everything, about half an hour
   fsbot bench cost turns --json report.json
   fsbot bench accuracy --only 'call-fr-*' --preset fast
-  fsbot bench turns --point preset=fast --point preset=balanced,vad.min_silence=0.4""",
+  fsbot bench turns --point preset=fast --point preset=balanced,vad.min_silence=0.4
+  fsbot bench held --calls 8 --seconds 60""",
         start_with=_run_with_origins,
     ),
     "config": Command(

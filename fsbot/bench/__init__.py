@@ -24,13 +24,18 @@ if TYPE_CHECKING:
     from fsbot.bench.workshop import Workshop
     from fsbot.sources import Configuration
 
-INTERRUPTED = 130  # what a shell reports for SIGINT
+PAGE_WIDTH = 110
+"""Columns of a report that goes to a file or a pipe."""
 
 CASES = {
     "cost": "fsbot.bench.whole_calls",
     "closing": "fsbot.bench.whole_calls",
     "turns": "fsbot.bench.whole_calls",
     "accuracy": "fsbot.bench.accuracy",
+    "words": "fsbot.bench.words",
+    "held": "fsbot.bench.held",
+    "memory": "fsbot.bench.memory",
+    "quiet": "fsbot.bench.quiet",
 }
 """Every case, in the order of running, and the module with the function of that name."""
 
@@ -59,6 +64,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=4,
         help="calls at a time where the load is not what is measured (default: %(default)s)",
     )
+    add(
+        "--calls",
+        metavar="N",
+        type=_positive_number,
+        default=0,
+        help="`held`: try so many calls at a time (default: 2, 4, 6, … until it fails)",
+    )
+    add(
+        "--seconds",
+        metavar="S",
+        type=_seconds,
+        default=120.0,
+        help="`held`: how long it is measured (default: %(default)g)",
+    )
+    add(
+        "--warm-up",
+        metavar="S",
+        type=_seconds,
+        default=30.0,
+        help="`held`: how long the calls run before (default: %(default)g)",
+    )
+    add(
+        "--word-calls",
+        metavar="N",
+        type=_positive_number,
+        default=6,
+        help="`words`: so many calls, one at a time (default: %(default)s)",
+    )
+    add(
+        "--memory-seconds",
+        metavar="S",
+        type=_seconds,
+        default=180.0,
+        help="`memory`: how long (default: %(default)g)",
+    )
+    add(
+        "--quiet-seconds",
+        metavar="S",
+        type=_seconds,
+        default=600.0,
+        help="`quiet`: of each sound (default: %(default)g)",
+    )
+    add("--music", metavar="DIR", type=Path, help="`quiet`: music on hold, wav or flac files")
     add(
         "--point",
         metavar="SETTINGS",
@@ -92,6 +140,8 @@ def run(args: argparse.Namespace, configuration: Configuration) -> int:
     from fsbot.bench.report import all_met, print_case
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PAGE_WIDTH
     with _folder(args.keep) as folder, _interrupts_here():
         workshop, report = _prepare(args, configuration, folder)
         for name in chosen:
@@ -123,7 +173,17 @@ def _prepare(
         )
     point = point_in_force(configuration)
     workshop = Workshop(
-        Wishes(pattern=args.only, at_once=args.at_once, seed=args.seed),
+        Wishes(
+            at_once=args.at_once,
+            held_calls=args.calls,
+            held_seconds=args.seconds,
+            warm_up=args.warm_up,
+            word_calls=args.word_calls,
+            memory_seconds=args.memory_seconds,
+            quiet_seconds=args.quiet_seconds,
+            music=args.music,
+            seed=args.seed,
+        ),
         point,
         points(args.point or PRESET_POINTS, configuration),
         calls,
@@ -193,6 +253,16 @@ def _interrupts_here() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 86400.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 86400")
+    return seconds
 
 
 def _positive_number(text: str) -> int:

@@ -25,16 +25,16 @@ last sounds of a turn, up to 30 dB below its loudest, for silence."""
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Seconds; 0 where there is nothing to rank (count 0)."""
+    """Seconds; None where there is nothing to rank."""
 
-    p50: float
-    p95: float
+    p50: float | None
+    p95: float | None
     count: int
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Quantiles:
         if not seconds:
-            return cls(0.0, 0.0, 0)
+            return cls(None, None, 0)
         p50, p95 = np.percentile(seconds, (50, 95))
         return cls(float(p50), float(p95), len(seconds))
 

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +99,7 @@ class Covered:
 
     at: float
     side: str
+    utterance: int
     until: float
 
 
@@ -251,8 +252,9 @@ class Stage:
             self._ended.add(record.call_uuid)
 
     def _watch_board(self) -> None:
-        self.board.line()
-        self.over = True
+        with suppress(UserError):  # whoever sleeps on the stage sees that the program has ended
+            self.board.line()
+            self.over = True
 
     def _read_trace(self, calls: dict[str, PlayedCall]) -> dict[str, tuple[Covered, ...]]:
         found: dict[str, list[Covered]] = {}
@@ -262,7 +264,9 @@ class Stage:
             uuid = line["call_uuid"]
             if uuid in calls:
                 until = calls[uuid].answered_at + line["heard_until"]
-                found.setdefault(uuid, []).append(Covered(line["at"], line["side"], until))
+                found.setdefault(uuid, []).append(
+                    Covered(line["at"], line["side"], line["utterance"], until)
+                )
         return {uuid: tuple(lines) for uuid, lines in found.items()}
 
     def _read_complaints(self) -> dict[str, int]:

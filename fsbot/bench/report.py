@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ def limited(
     if value is not None:
         met = value >= limit if least else value <= limit
     return Figure(name, value, unit, words, met)
+
+
+def complaint_figure(complaints: Mapping[str, int], prefix: str = "") -> Figure:
+    """What the bot logged as warning or error while it was measured: figures mean little where
+    streams have failed."""
+    told = ", ".join(f"{event} ({count})" for event, count in complaints.items())
+    return Figure(f"{prefix}warnings and errors of the bot", told or "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ ends.
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -17,11 +18,15 @@ import gevent
 from gevent.fileobject import FileObject
 
 from fsbot.rehearsal.call import Call
+from fsbot.rehearsal.leg import Codec
 from fsbot.rehearsal.script import CallScript, HangUp
 from fsbot.rehearsal.server import RehearsalSwitch
-from fsbot.rehearsal.sound import Sound, load_sound
+from fsbot.rehearsal.sound import Layout, Sound, load_sound
 
 SECONDS_BETWEEN_CALLS = 0.5
+RECORDED_RATE = 16000
+"""Hz that the bot asks for, unless a setting says otherwise."""
+
 NOTED_TICKS = 5
 """Ticks of 20 ms between two notes of where the calls are."""
 
@@ -79,15 +84,21 @@ class Switchboard(RehearsalSwitch):
         self.clocks.setdefault(call.uuid, []).append((now, call.position))
 
 
-def play(board: Switchboard, plan: Plan) -> None:
+def load_sounds(plan: Plan) -> dict[str, Sound]:
+    """Every sound of the plan by its path, rendered already: in the middle of a call that would
+    hold back all other calls' audio."""
+    sounds = {path: load_sound(Path(path)) for path in {call.sound for call in plan.calls}}
+    for sound in sounds.values():
+        sound.render("caller", Layout.STEREO, Codec().rate, RECORDED_RATE)
+    return sounds
+
+
+def play(board: Switchboard, plan: Plan, sounds: Mapping[str, Sound]) -> None:
     """All calls, `at_once` at a time."""
-    sounds: dict[str, Sound] = {}
     for number, planned in enumerate(plan.calls):
         board.wait(lambda: len(board.live_calls) < plan.at_once, inf)
         if number:
             gevent.sleep(SECONDS_BETWEEN_CALLS)
-        if planned.sound not in sounds:
-            sounds[planned.sound] = load_sound(Path(planned.sound))
         board.place(
             CallScript(
                 sounds[planned.sound],
@@ -104,6 +115,7 @@ def play(board: Switchboard, plan: Plan) -> None:
 def main() -> int:
     path = Path(sys.argv[1])
     plan = Plan.read(path)
+    sounds = load_sounds(plan)
     orders = FileObject(sys.stdin.fileno(), "r", closefd=False)
     board = Switchboard(plan.password)
     with board:
@@ -111,7 +123,7 @@ def main() -> int:
         joining = gevent.spawn(board.wait_for_listener, timeout=inf)
         joining.link(lambda _: print("joined", flush=True))
         if orders.readline():
-            playing = gevent.spawn(play, board, plan)
+            playing = gevent.spawn(play, board, plan, sounds)
             playing.link_value(lambda _: print("played", flush=True))
             playing.link_exception(lambda _: sys.exit("the switchboard failed"))
             orders.read()

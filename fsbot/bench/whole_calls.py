@@ -12,7 +12,7 @@ from fsbot.bench.latencies import (
 )
 from fsbot.bench.playing import Played
 from fsbot.bench.points import Point
-from fsbot.bench.report import CaseReport, Figure, limited
+from fsbot.bench.report import CaseReport, Figure, complaint_figure, limited
 from fsbot.bench.workshop import Workshop
 
 BASELINE_PASSES = 1.62
@@ -59,6 +59,7 @@ def cost(workshop: Workshop) -> CaseReport:
             played.usage.generator_cpu / played.usage.seconds,
             "cores",
         ),
+        complaint_figure(played.complaints),
     ]
     return CaseReport(
         "cost",
@@ -91,21 +92,26 @@ def turns(workshop: Workshop) -> CaseReport:
     """Latency of turns and share of cut turns, as a curve over several settings."""
     figures: list[Figure] = []
     details = {}
-    best_p50 = None
+    medians: list[float] = []
     for point in workshop.turn_points:
         played = workshop.played_once(point)
         outcomes = _outcomes(workshop, played, TOLERANCE)
-        figures += _turn_figures(point, outcomes)
+        figures += _turn_figures(point, outcomes, played.complaints)
         figures.append(_generous(point, _outcomes(workshop, played, GENEROUS)))
         details[point.name] = {
             "settings": point.values,
-            "latencies": [round(outcome.latency, 3) for outcome in outcomes],
+            "latencies": [round(late, 3) for late in _latencies(outcomes)],
             "complaints": played.complaints,
         }
-        p50 = Quantiles.of([outcome.latency for outcome in outcomes]).p50
-        best_p50 = p50 if best_p50 is None else min(best_p50, p50)
+        medians += [p50] if (p50 := Quantiles.of(_latencies(outcomes)).p50) is not None else []
     figures.append(
-        limited("quickest point: latency p50", best_p50, "s", QUICKEST_TURN_P50, "<= 0.5 s")
+        limited(
+            "quickest point: latency p50",
+            min(medians, default=None),
+            "s",
+            QUICKEST_TURN_P50,
+            "<= 0.5 s",
+        )
     )
     return CaseReport(
         "turns",
@@ -124,6 +130,10 @@ def _outcomes(workshop: Workshop, played: Played, tolerance: float) -> list[Turn
     ]
 
 
+def _latencies(outcomes: list[TurnOutcome]) -> list[float]:
+    return [outcome.latency for outcome in outcomes]
+
+
 def _cut_share(outcomes: list[TurnOutcome]) -> float:
     """Per cent of the turns that are cut."""
     return 100 * sum(outcome.cut for outcome in outcomes) / max(1, len(outcomes))
@@ -131,17 +141,19 @@ def _cut_share(outcomes: list[TurnOutcome]) -> float:
 
 def _generous(point: Point, outcomes: list[TurnOutcome]) -> Figure:
     """The same figures in a line, for texts that end up to GENEROUS before their turn."""
-    found = Quantiles.of([outcome.latency for outcome in outcomes])
+    found = Quantiles.of(_latencies(outcomes))
     lost = sum(outcome.lost for outcome in outcomes)
     return Figure(
         f"{point.name}: with {GENEROUS} s of tolerance instead of {TOLERANCE} s",
-        f"p50 {found.p50:.2f} s, p95 {found.p95:.2f} s, {_cut_share(outcomes):.1f} % cut, "
-        f"{lost} lost",
+        f"p50 {found.p50 or 0:.2f} s, p95 {found.p95 or 0:.2f} s, "
+        f"{_cut_share(outcomes):.1f} % cut, {lost} lost",
     )
 
 
-def _turn_figures(point: Point, outcomes: list[TurnOutcome]) -> list[Figure]:
-    found = Quantiles.of([outcome.latency for outcome in outcomes])
+def _turn_figures(
+    point: Point, outcomes: list[TurnOutcome], complaints: dict[str, int]
+) -> list[Figure]:
+    found = Quantiles.of(_latencies(outcomes))
     cut = _cut_share(outcomes)
     name = point.name
     aimed = point.settings.engine.preset == "balanced"
@@ -156,4 +168,5 @@ def _turn_figures(point: Point, outcomes: list[TurnOutcome]) -> list[Figure]:
         else Figure(f"{name}: turns cut", cut, "%"),
         Figure(f"{name}: turns lost", sum(outcome.lost for outcome in outcomes)),
         Figure(f"{name}: turns", len(outcomes)),
+        complaint_figure(complaints, f"{name}: "),
     ]

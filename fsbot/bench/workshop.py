@@ -19,22 +19,29 @@ from fsbot.bench.points import Point
 from fsbot.bench.process import Program
 from fsbot.bench.speech import Reading, Reference
 from fsbot.bench.switchboard import PlannedCall
+from fsbot.weights.finding import find_file, missing
+from fsbot.weights.store import sha256_of
 
 ENCODER_PASSES = 5
-SWITCHBOARD_LIMIT = 0.15
-"""Cores that the load generator may use: more would be stolen from the bot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the command line asks of the cases; seconds where a time is meant.
 
-    at_once: calls at a time where the load is not what is measured; pattern: names of the calls
-    and readings played; seed: of everything that is drawn by chance.
+    at_once: calls at a time where the load is not what is measured; held_calls: 0 to search;
+    word_calls: how many the case words plays; music: a folder; seed: of everything that is drawn
+    by chance.
     """
 
-    pattern: str
     at_once: int
+    held_calls: int
+    held_seconds: float
+    warm_up: float
+    word_calls: int
+    memory_seconds: float
+    quiet_seconds: float
+    music: Path | None
     seed: int
 
 
@@ -111,6 +118,14 @@ class Workshop:
             Program(module, arguments, self.place(module.rpartition(".")[2]), "log") as program,
         ):
             return program.output_while(advance)
+
+    def weights_sha256(self, model: str) -> str:
+        """Of a model's weights on this machine. Raises UserError if they aren't here."""
+        models_dir = self.point.settings.engine.models_dir
+        found = find_file(model, models_dir)
+        if found is None:
+            raise missing(model, models_dir)
+        return sha256_of(found)
 
     def _measure_passes(self, point: Point) -> None:
         engine = point.settings.engine
