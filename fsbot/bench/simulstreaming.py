@@ -1,0 +1,299 @@
+"""Runs SimulStreaming, the reference implementation of AlignAtt, on recorded calls.
+
+    python -m fsbot.bench.simulstreaming CHECKOUT --speech ../shared/speech --json FILE
+
+Each track (one side of a call, or a reading) is heard by a process of its own, which feeds
+SimulStreaming's online processor as its simulation from a file does with `--comp_unaware`: all
+sound in small steps, however late it is. Interrupted, it goes on where it stopped.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsbot.bench.speech import SIDES, readings, references
+from fsbot.errors import UserError
+
+MODEL = "base"
+WEIGHTS = f"{MODEL}.pt"  # SimulStreaming knows the alignment heads by the file's name
+RATE = 16000
+FLAGS = "--vac --min-chunk-size 0.5 --frame_threshold 25 --beams 1 --task transcribe -l WARNING"
+"""SimulStreaming's own; what is not named has its default, and no prompt is given."""
+
+TRACKS = ("call-*", "fdm_003", "fdm_021")  # of the readings two: it loops on them for minutes
+PROJECT = Path(__file__).parents[2]
+FRONT = "simulstreaming_whisper"
+SIMULATION = "simulstreaming.whisper.whisper_streaming.whisper_online_main"
+WHISPER = "simulstreaming.whisper.simul_whisper.whisper"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One side of a call, named `call/side`, or a reading."""
+
+    name: str
+    set: str
+    lang: str
+    path: Path
+    channel: int
+
+    def sound(self) -> NDArray[np.float32]:
+        """At 16 kHz."""
+        import soundfile  # what the child imports shall be what SimulStreaming needs, no more
+        import soxr
+
+        samples, rate = soundfile.read(self.path, dtype="float32", always_2d=True)
+        resampled = soxr.resample(samples[:, self.channel], rate, RATE)
+        return np.asarray(resampled, dtype=np.float32)
+
+
+@dataclass(slots=True)
+class Word:
+    """A word, or a piece of one with the space before it. All times in seconds of the track.
+
+    It is emitted at `emission_time` if updates take their CPU time and wait for one another, and
+    at `emission_time_unaware` if they took none.
+    """
+
+    text: str
+    start: float
+    end: float
+    emission_time: float
+    emission_time_unaware: float
+
+
+def join_pieces(pieces: Iterable[Word]) -> list[Word]:
+    """The words of one stretch of voice: a piece without a space before it belongs to the last.
+
+    A word is emitted with its last letter; a comma that comes afterwards makes it no later.
+    """
+    words: list[Word] = []
+    for piece in pieces:
+        text = piece.text.strip()
+        if not words or piece.text[:1].isspace():
+            words.append(replace(piece, text=text))
+        elif re.search(r"\w", text):
+            words[-1] = replace(piece, text=words[-1].text + text, start=words[-1].start)
+        else:
+            words[-1].text += text
+    return [word for word in words if word.text]
+
+
+def listen(online: Any, sound: NDArray[np.float32], step: int) -> tuple[float, list[list[Word]]]:
+    """Feed `step` samples at a time; the CPU seconds it took, and pieces by stretch of voice.
+
+    On the virtual clock the update for sound that has arrived at time t begins at t, or when the
+    update before is over, and lasts the CPU time it took: a busy machine makes nothing later.
+    """
+    cpu_seconds = clock = 0.0
+    voices: list[list[Word]] = [[]]
+    for arrived in [*range(step, len(sound), step), len(sound), None]:
+        began = time.process_time()
+        try:
+            if arrived is None:
+                output = online.finish()
+            else:
+                online.insert_audio_chunk(sound[(arrived - 1) // step * step : arrived])
+                output = online.process_iter()
+        except AssertionError:
+            output = {}  # as its own simulation has it
+        spent = time.process_time() - began
+        heard = (len(sound) if arrived is None else arrived) / RATE
+        cpu_seconds += spent
+        clock = max(clock, heard) + spent
+        voices[-1] += [
+            Word(word["text"], word["start"], word["end"], clock, heard)
+            for word in output.get("words", [])
+            if not word["text"].startswith("<|")
+        ]
+        if output.get("is_final"):
+            voices.append([])
+    return cpu_seconds, voices
+
+
+def load(language: str, sound: NDArray[np.float32]) -> tuple[Any, int]:
+    """SimulStreaming's online processor, warmed up, and how many samples it wants at a time."""
+    import torch
+    from silero_vad import load_silero_vad
+
+    # Only its reader of sound files wants librosa, and we have read the file.
+    sys.modules["librosa"] = ModuleType("librosa")
+    simulation = importlib.import_module(SIMULATION)
+    front = importlib.import_module(FRONT)
+    parser = argparse.ArgumentParser()
+    simulation.processor_args(parser)
+    front.simulwhisper_args(parser)
+    args = parser.parse_args([*FLAGS.split(), "--model_path", WEIGHTS, "--lan", language])
+    # It would download both: the file's hash is not OpenAI's, although the weights are.
+    with (
+        mock.patch("torch.hub.load", return_value=(load_silero_vad(), None)),
+        mock.patch(f"{WHISPER}._download", return_value=WEIGHTS),
+    ):
+        asr, online = simulation.asr_factory(args, front.simul_asr_factory)
+    torch.set_num_threads(1)
+    asr.warmup(sound[:RATE])
+    return online, round(args.vac_chunk_size * RATE)
+
+
+def child() -> None:
+    """The process that hears one track, run by an interpreter that can import SimulStreaming."""
+    sound = np.load("sound.npy")
+    online, step = load(sys.argv[1], sound)
+    cpu_seconds, voices = listen(online, sound, step)
+    words = [word for pieces in voices for word in join_pieces(pieces)]
+    heard: dict[str, Any] = {"seconds": len(sound) / RATE, "cpu_seconds": cpu_seconds}
+    heard["text"] = " ".join(word.text for word in words)
+    heard["words"] = [asdict(word) for word in words]
+    Path("heard.json").write_text(json.dumps(heard), encoding="utf-8")
+
+
+def hear(track: Track, checkout: Path, python: str, folder: Path) -> dict[str, Any]:
+    """Let a child hear a track. `folder` holds the weights, and what goes to and fro."""
+    np.save(folder / "sound.npy", track.sound())
+    code = "from fsbot.bench.simulstreaming import child; child()"
+    environment = os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{checkout}"}
+    command = [python, "-c", code, track.lang]
+    # In a group of its own it doesn't hear Ctrl-C, which would make it print a traceback.
+    if subprocess.call(command, cwd=folder, env=environment, process_group=0) != 0:
+        raise UserError(
+            f"SimulStreaming failed on {track.name}; its own words are above",
+            "If a package is missing, install it, or name the --python that has it.",
+        )
+    heard = json.loads((folder / "heard.json").read_text(encoding="utf-8"))
+    return {"track": track.name, "set": track.set, "lang": track.lang, **heard}
+
+
+def write_weights(path: Path) -> None:
+    """In openai-whisper's own format, the only one that SimulStreaming reads."""
+    import torch  # seconds: not for --help, nor for a wrong argument
+
+    from fsbot.weights import load_model
+
+    model = load_model(MODEL)
+    torch.save({"dims": vars(model.dims), "model_state_dict": model.state_dict()}, path)
+
+
+def time_encoder_pass() -> float:
+    """CPU seconds of one pass of openai-whisper's encoder over 30 s, on one thread."""
+    command = [sys.executable, "-m", "fsbot.bench.encoder_pass", MODEL, "1"]
+    return float(subprocess.check_output(command, process_group=0))
+
+
+def find_tracks(speech: Path, patterns: Sequence[str]) -> list[Track]:
+    """The tracks in `speech` whose name matches one of the patterns. Raises UserError."""
+    tracks = [
+        Track(f"{call.name}/{side}", "calls", call.language, call.sound, channel)
+        for call in references(speech)
+        for channel, side in enumerate(SIDES)
+    ]
+    tracks += [Track(each.name, "long", each.language, each.sound, 0) for each in readings(speech)]
+    tracks = [track for track in tracks if any(fnmatch(track.name, each) for each in patterns)]
+    if not tracks:
+        asked = " or ".join(patterns)
+        raise UserError(f"no track in {speech} is named {asked}", "Give other --tracks.")
+    return tracks
+
+
+def read_commit(checkout: Path) -> str:
+    """The checkout's. Raises UserError if it is none of SimulStreaming."""
+    if not (checkout / f"{SIMULATION.replace('.', '/')}.py").is_file():
+        raise UserError(
+            f"{checkout} is no checkout of SimulStreaming: it has no module {SIMULATION}",
+            "Give the folder into which you cloned github.com/ufal/SimulStreaming.",
+        )
+    # Without --git-dir git would find a repository further up.
+    command = ["git", f"--git-dir={checkout / '.git'}", "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def describe_machine() -> str:
+    """The processor, and what computes on it."""
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return f"{[*names, platform.machine()][0]}, {os.cpu_count()} cores, torch {version('torch')}"
+
+
+def read_results(path: Path, **conditions: Any) -> dict[str, Any]:
+    """What an earlier run left, or a beginning. `conditions`: what all tracks have in common."""
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UserError(f"{path} cannot be written", "Give another --json.")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else conditions
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "Give another --json.") from error
+    differing = [key for key, value in conditions.items() if results.get(key) != value]
+    if differing:
+        changed = " and ".join(differing)
+        raise UserError(f"{path} has another {changed}", "Delete it, or give another --json.")
+    return {"encoder_pass_cpu_seconds": None, "encoder_passes": [], "tracks": []} | results
+
+
+def run(args: argparse.Namespace) -> None:
+    """Hear all tracks that are not in the JSON yet. Raises UserError."""
+    checkout = args.checkout.resolve()
+    settings = {"model": MODEL, "flags": FLAGS, "torch_threads": 1}
+    commit, machine = read_commit(checkout), describe_machine()
+    results = read_results(args.json, commit=commit, settings=settings, machine=machine)
+    done = {heard["track"] for heard in results["tracks"]}
+    tracks = find_tracks(args.speech, args.tracks)
+    python = shutil.which(args.python)
+    if python is None:
+        raise UserError(f"--python: {args.python} is no program", "Give another one.")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_weights(folder / WEIGHTS)
+        for track in (track for track in tracks if track.name not in done):
+            results["encoder_passes"].append(time_encoder_pass())
+            results["encoder_pass_cpu_seconds"] = statistics.median(results["encoder_passes"])
+            heard = hear(track, checkout, os.path.abspath(python), folder)
+            results["tracks"].append(heard)
+            part = args.json.with_suffix(".part")
+            part.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+            part.replace(args.json)
+            cost = f"{heard['cpu_seconds']:.1f} CPU-s for {heard['seconds']:.1f} s"
+            print(f"{len(results['tracks'])} {track.name}: {cost}: {heard['text']}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fsbot.bench.simulstreaming", description=(__doc__ or "").splitlines()[0]
+    )
+    add = parser.add_argument
+    add("checkout", metavar="CHECKOUT", type=Path, help="of github.com/ufal/SimulStreaming")
+    add("--speech", metavar="DIR", type=Path, required=True, help="the folder of calls/ and long/")
+    add("--tracks", metavar="PATTERN", nargs="+", default=TRACKS, help="default: %(default)s")
+    add("--python", metavar="PY", default=sys.executable, help="that has SimulStreaming's packages")
+    add("--json", metavar="OUT", type=Path, required=True, help="what is in it already is kept")
+    try:
+        run(parser.parse_args(argv))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
