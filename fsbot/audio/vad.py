@@ -1,6 +1,7 @@
 """Speech or not: Silero's probabilities, and the state machine that makes utterances of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,34 +31,45 @@ class SileroModel:
         self.network = load_silero_vad()._model_8k
 
 
-class SpeechProbability:
-    """Probability of speech for each 32 ms window of one stream."""
+    @torch.inference_mode()
+    def judge(self, streams: Sequence["SpeechProbability"]) -> list[float]:
+        """Probability of speech of the next window of each stream, which all have one."""
+        windows = torch.from_numpy(np.stack([stream.take() for stream in streams]))
+        states = torch.cat([stream.state for stream in streams], dim=1)
+        output, states = self.network(windows, states)
+        for stream, state in zip(streams, states.split(1, dim=1), strict=True):
+            stream.state = state
+        return output[:, 0].tolist()  # type: ignore[no-any-return]
 
-    def __init__(self, model: SileroModel) -> None:
-        self._network = model.network
-        self._state = torch.zeros(_STATE_SHAPE)
+
+class SpeechProbability:
+    """One stream's way through Silero, 32 ms windows of it at a time."""
+
+    def __init__(self) -> None:
+        self.state = torch.zeros(_STATE_SHAPE)
         self._pending = np.zeros(_CONTEXT, dtype=np.float32)
         self._phase = 0
 
-    @torch.inference_mode()
-    def feed(self, samples: NDArray[np.float32]) -> list[float]:
-        """Judge 16 kHz samples; what does not fill a window waits for the next call.
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Append 16 kHz samples.
 
-        Every second sample is taken as it is: what a telephone sends has nothing above 4 kHz, and
-        from wideband audio an aliased sibilant is still speech.
+        Every second one is taken as it is: what a telephone sends has nothing above 4 kHz, and from
+        wideband audio an aliased sibilant is still speech.
         """
         halved = samples[self._phase :: 2]
         self._phase = (self._phase + len(samples)) % 2
         self._pending = np.concatenate((self._pending, halved))
-        probabilities = []
-        start = 0
-        while start + _CONTEXT + _WINDOW <= len(self._pending):
-            window = torch.from_numpy(self._pending[start : start + _CONTEXT + _WINDOW])
-            output, self._state = self._network(window[None], self._state)
-            probabilities.append(float(output))
-            start += _WINDOW
-        self._pending = self._pending[start:].copy()
-        return probabilities
+
+    @property
+    def ready(self) -> bool:
+        """A whole window waits."""
+        return len(self._pending) >= _CONTEXT + _WINDOW
+
+    def take(self) -> NDArray[np.float32]:
+        """The next window, with the context before it."""
+        window = self._pending[: _CONTEXT + _WINDOW]
+        self._pending = self._pending[_WINDOW:]
+        return window
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,8 @@ class EndpointerOptions:
 
     threshold: probability from which a window is speech (0 to 1); below threshold - 0.15 it is
     silence, between the two it stays what it was. min_speech: speech shorter than this opens no
-    utterance. min_silence: silence that ends an utterance. onset: how late Silero is to notice a
+    utterance. min_silence: silence that ends an utterance whatever was said; `Endpointer.end_after`
+    shortens it for one. onset: how late Silero is to notice a
     voice, taken off the start it reports (median over the turns of recorded calls: 0.09).
     """
 
@@ -100,7 +113,7 @@ class Endpointer:
     def __init__(self, options: EndpointerOptions) -> None:
         self._options = options
         self._min_speech = _windows(options.min_speech)
-        self._min_silence = _windows(options.min_silence)
+        self._min_silence = self._patience = _windows(options.min_silence)
         # All counted in windows: sums of 0.032 s would make a duration depend on when it is.
         self._now = 0
         self._last_speech = 0
@@ -118,8 +131,17 @@ class Endpointer:
         return self._last_speech * WINDOW_SECONDS
 
     @property
+    def silence(self) -> float:
+        """Seconds since the latest speech."""
+        return (self._now - self._last_speech) * WINDOW_SECONDS
+
+    @property
     def in_speech(self) -> bool:
         return self._started
+
+    def end_after(self, silence: float) -> None:
+        """End this utterance after so many seconds of silence, if no speech comes before."""
+        self._patience = _windows(silence)
 
     def feed(self, probability: float) -> SpeechStart | SpeechEnd | None:
         """Take in the next window's probability."""
@@ -130,7 +152,8 @@ class Endpointer:
             return self._wait_for_speech(speech)
         if speech:
             self._last_speech = self._now
-        elif self._now - self._last_speech >= self._min_silence:
+            self._patience = self._min_silence
+        elif self._now - self._last_speech >= self._patience:
             return self.finish()
         return None
 

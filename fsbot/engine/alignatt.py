@@ -5,55 +5,122 @@ heard, so it waits. See AlignAtt (Papi et al., arXiv 2305.11408) and Simul-Whisp
 arXiv 2406.10052). Everything here is arithmetic on attention weights; nothing knows the model.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from whisper.timing import median_filter
 
 MEDIAN_WIDTH = 7
 """Frames of the median filter over attention, as openai-whisper's word timing has it."""
 
 
+_COMPARISONS = (
+    *((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6)),
+    *((2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4)),
+)
+"""A sorting network that leaves the median of seven in the middle: 13 exchanges of whole arrays.
+
+Five to ten times faster here than openai-whisper's `median_filter`, which sorts every seven.
+"""
+
+
 class AttentionTracker:
-    """Follows the frame that each new token attends to, for several hypotheses at once.
+    """Follows the frames that new tokens attend to, for a batch of windows with their hypotheses.
 
     A head's attention is normalised over all tokens so far, so that frames which every token looks
     at (the start of the window, a silence) don't count as heard. Mean and variance are kept as
     running sums: a step costs the same however many tokens came before.
     """
 
-    def __init__(self, audio_frames: int) -> None:
-        """audio_frames: frames of real audio; attention to the padding behind them is ignored."""
-        self.audio_frames = audio_frames
-        self._count = 0
-        self._sum: Tensor | None = None
-        self._squares: Tensor | None = None
+    def __init__(self, audio_frames: Sequence[int], rows: Tensor, counts: Sequence[int]) -> None:
+        """audio_frames: frames of real audio per window; attention to what is behind is ignored.
 
-    def add(self, rows: Tensor) -> tuple[list[int], Tensor]:
-        """Take in the attention of newly fed tokens.
-
-        rows: (heads, hypotheses, tokens, frames), softmaxed over frames. Returns for the last
-        token of each hypothesis the attended frame, and the attention it was read from,
-        (hypotheses, audio frames).
+        rows: attention of the tokens fed first, (heads, windows, tokens, frames), softmaxed over
+        frames; counts: how many of the tokens count, per window.
         """
-        rows = rows[..., : self.audio_frames]
-        added, added_squares = rows.sum(dim=2), rows.square().sum(dim=2)
-        self._sum = added if self._sum is None else self._sum + added
-        self._squares = added_squares if self._squares is None else self._squares + added_squares
-        self._count += rows.shape[2]
-        mean = self._sum / self._count
-        deviation = (self._squares / self._count - mean.square()).clamp(min=1e-12).sqrt()
-        normalised = (rows[:, :, -1] - mean) / deviation
-        attention = median_filter(normalised, MEDIAN_WIDTH).mean(dim=0)
+        frames = rows.shape[-1]
+        limits = torch.tensor(audio_frames, device=rows.device)
+        self._unheard = torch.arange(frames, device=rows.device) >= limits[:, None]
+        self._counts = torch.tensor(counts, device=rows.device)
+        self._rows = rows
+        self._sums = rows.cumsum(dim=2)
+        self._squares = rows.square().cumsum(dim=2)
+        index = (slice(None), torch.arange(len(limits)), self._counts - 1)
+        self._sum = self._sums[index][:, :, None]
+        self._square = self._squares[index][:, :, None]
+
+    def first(self, window: int, start: int, end: int) -> tuple[list[int], Tensor]:
+        """Frames that the tokens `start` to `end` of those fed first attend to.
+
+        Also the attention they were read from, (tokens, frames).
+        """
+        part = (slice(None), window, slice(start, end))
+        counts = torch.arange(start + 1, end + 1, device=self._rows.device)[:, None]
+        attention = _attention(self._rows[part], self._sums[part], self._squares[part], counts)
+        attention[:, self._unheard[window]] = -torch.inf
         return attention.argmax(dim=-1).tolist(), attention
 
-    def reorder(self, hypotheses: list[int]) -> None:
+    def truncate(self, window: int, count: int) -> None:
+        """Of the tokens fed first only `count` stand."""
+        self._counts[window] = count
+        self._sum[:, window, 0] = self._sums[:, window, count - 1]
+        self._square[:, window, 0] = self._squares[:, window, count - 1]
+
+    def add(self, rows: Tensor) -> tuple[list[list[int]], Tensor]:
+        """Take in one more token per hypothesis.
+
+        rows: (heads, windows, hypotheses, frames), softmaxed over frames. Returns the attended
+        frame per window and hypothesis, and the attention it was read from, (windows, hypotheses,
+        frames).
+        """
+        self._sum = self._sum + rows
+        self._square = self._square + rows.square()
+        self._counts = self._counts + 1
+        counts = self._counts[:, None, None]
+        attention = _attention(rows, self._sum, self._square, counts)
+        attention = attention.masked_fill_(self._unheard[:, None], -torch.inf)
+        return attention.argmax(dim=-1).tolist(), attention
+
+    def widen(self, beams: int) -> None:
+        """Follow DecoderState.widen."""
+        self._sum = self._sum.repeat(1, 1, beams, 1)
+        self._square = self._square.repeat(1, 1, beams, 1)
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Follow DecoderState.keep."""
+        index = torch.tensor(windows, device=self._sum.device)
+        self._sum, self._square = self._sum[:, index], self._square[:, index]
+        self._counts, self._unheard = self._counts[index], self._unheard[index]
+
+    def reorder(self, rows: Tensor) -> None:
         """Follow DecoderState.reorder."""
-        if self._sum is not None and self._squares is not None:
-            index = torch.tensor(hypotheses, device=self._sum.device)
-            self._sum = self._sum.index_select(1, index)
-            self._squares = self._squares.index_select(1, index)
+        rows = rows.to(self._sum.device)
+        self._sum = self._sum.flatten(1, 2)[:, rows].view_as(self._sum)
+        self._square = self._square.flatten(1, 2)[:, rows].view_as(self._square)
+
+
+def _attention(rows: Tensor, sums: Tensor, squares: Tensor, counts: Tensor) -> Tensor:
+    """Normalised over tokens, smoothed over frames, averaged over heads (the first dimension)."""
+    mean = sums / counts
+    deviation = (squares / counts - mean.square()).clamp_(min=1e-12).sqrt_()
+    return _median_filter((rows - mean).div_(deviation)).mean(dim=0)
+
+
+def _median_filter(x: Tensor) -> Tensor:
+    """Median of seven neighbours along the last dimension, mirrored at both ends."""
+    half = MEDIAN_WIDTH // 2
+    flat = x.flatten(0, -2)
+    padded = F.pad(flat[None], (half, half), mode="reflect")[0]
+    shifted = [padded[:, offset : offset + x.shape[-1]] for offset in range(MEDIAN_WIDTH)]
+    for low, high in _COMPARISONS:
+        shifted[low], shifted[high] = (
+            torch.minimum(shifted[low], shifted[high]),
+            torch.maximum(shifted[low], shifted[high]),
+        )
+    return shifted[half].view(x.shape)
 
 
 def settled(frames: list[int], audio_frames: int, frame_threshold: int) -> int:

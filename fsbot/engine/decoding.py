@@ -1,11 +1,18 @@
-"""From encoded audio to tokens: greedy or beam search that watches where the model listens."""
+"""From encoded audio to tokens: greedy or beam search that watches where the model listens.
 
+Many windows are decoded together, a step of the decoder for all of them at a time; each leaves when
+its text is over. What an earlier decoding of almost the same audio has found, the draft, is checked
+in the pass that reads the prompt, instead of being searched again token by token.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsbot.engine.alignatt import AttentionTracker
 from fsbot.engine.guards import echoing_tail, looping_tail
@@ -22,10 +29,12 @@ class DecodingTask:
     """One window to decode.
 
     prompt: tokens before the text (context, start of transcript, language, task); prefix: text
-    tokens that stand already; audio_frames: frames of real audio in the window; max_tokens: budget
-    for new tokens; never, never_first: masks over the vocabulary of tokens not to be chosen, at all
-    or as the first; beams: 1 is greedy; rewind_frames: how far attention may jump back before the
-    rest counts as invented.
+    tokens that stand already; draft: tokens that probably follow, which change the speed and not
+    the result (greedy search only); audio_frames: frames of real audio in the window; max_tokens:
+    budget for new tokens, 0 for none; watched: tokens whose probabilities right after the start of
+    the transcript are wanted; never, never_first: masks over the vocabulary of tokens not to be
+    chosen, at all or as the first; beams: 1 is greedy; rewind_frames: how far attention may jump
+    back before the rest counts as invented.
     """
 
     prompt: tuple[int, ...]
@@ -34,9 +43,10 @@ class DecodingTask:
     max_tokens: int
     start_token: int
     end_token: int
-    no_speech_token: int
-    never: torch.Tensor
-    never_first: torch.Tensor
+    watched: tuple[int, ...]
+    never: Tensor
+    never_first: Tensor
+    draft: tuple[int, ...] = ()
     beams: int = 1
     rewind_frames: int = 200
 
@@ -46,8 +56,8 @@ class Decoded:
     """Text tokens after the prefix, each with the frame it attends to and its log-probability.
 
     attention: (tokens, audio frames), the rows the frames were read from. complete: the model
-    itself ended the text, rather than a guard. no_speech: the model's own probability that nobody
-    speaks in the window, 0 to 1.
+    itself ended the text, rather than a guard. watched: probabilities of the task's watched tokens,
+    0 to 1.
     """
 
     tokens: list[int]
@@ -55,7 +65,7 @@ class Decoded:
     log_probs: list[float]
     attention: NDArray[np.float32]
     complete: bool
-    no_speech: float
+    watched: list[float]
 
     @property
     def mean_log_prob(self) -> float:
@@ -64,9 +74,12 @@ class Decoded:
 
     @property
     def silent(self) -> bool:
-        """Nobody speaks: the model says so and is unsure of its words (Whisper's own rule)."""
+        """Nobody speaks: the model says so and is unsure of its words (Whisper's own rule).
+
+        The first watched token is the one for no speech.
+        """
         unsure = self.mean_log_prob < SURE_LOG_PROBABILITY
-        return not self.tokens or (unsure and self.no_speech > NO_SPEECH_PROBABILITY)
+        return not self.tokens or (unsure and self.watched[0] > NO_SPEECH_PROBABILITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,7 @@ class _Hypothesis:
     tokens: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
-    attention: list[torch.Tensor] = field(default_factory=list)
+    attention: list[Tensor] = field(default_factory=list)
     complete: bool = False
 
     @property
@@ -83,7 +96,7 @@ class _Hypothesis:
         return sum(self.log_probs) / max(1, len(self.log_probs))
 
     def extended(
-        self, token: int, log_prob: float, frame: int, attention: torch.Tensor
+        self, token: int, log_prob: float, frame: int, attention: Tensor
     ) -> "_Hypothesis":
         return replace(
             self,
@@ -111,92 +124,215 @@ class _Hypothesis:
         )
 
 
-@torch.inference_mode()
-def decode(model: "SpeechModel", features: torch.Tensor, task: DecodingTask) -> Decoded:
-    """Decode one window to the end of its text.
+class _Search:
+    """The hypotheses of one window."""
 
-    features: (1, frames, width) from SpeechModel.encode. AlignAtt's decision, how much of the
+    def __init__(self, task: DecodingTask) -> None:
+        self.task = task
+        self.live = [_Hypothesis()]
+        self.watched: list[float] = []
+        self._done: list[_Hypothesis] = []
+        self._steps = 0
+
+    @property
+    def over(self) -> bool:
+        finished = not self.live or len(self._done) >= self.task.beams
+        return finished or self._steps >= self.task.max_tokens
+
+    def advance(
+        self,
+        log_probs: Sequence[Sequence[float]],
+        tokens: Sequence[Sequence[int]],
+        frames: Sequence[int],
+        attention: Tensor,
+    ) -> list[int]:
+        """One step: the best next tokens of every live hypothesis; returns whose survived.
+
+        log_probs, tokens: per hypothesis, best first; frames, attention: where each one listens.
+        """
+        self._steps += 1
+        choices = [
+            (sum(hypothesis.log_probs) + log_prob, log_prob, token, row)
+            for row, hypothesis in enumerate(self.live)
+            for log_prob, token in zip(log_probs[row], tokens[row], strict=True)
+        ]
+        choices.sort(key=lambda choice: -choice[0])
+        before, self.live = self.live, []
+        parents = []
+        for _, log_prob, token, row in choices[: self.task.beams]:
+            longer = self._grown(before[row], token, log_prob, frames[row], attention[row])
+            if longer is not None:
+                self.live.append(longer)
+                parents.append(row)
+        return parents
+
+    def _grown(
+        self, hypothesis: _Hypothesis, token: int, log_prob: float, frame: int, attention: Tensor
+    ) -> _Hypothesis | None:
+        """The hypothesis with one more token; None if it is over."""
+        if token == self.task.end_token:
+            self._done.append(hypothesis.ended(log_prob))
+            return None
+        if hypothesis.frames and frame < hypothesis.frames[-1] - self.task.rewind_frames:
+            self._done.append(hypothesis)
+            return None
+        longer = hypothesis.extended(token, log_prob, frame, attention)
+        if repeated := longer.repeated_tail():
+            self._done.append(longer.without_tail(repeated))
+            return None
+        return longer
+
+    def result(self) -> Decoded:
+        """The best hypothesis."""
+        candidates = self._done or self.live
+        best = max(candidates, key=lambda hypothesis: (hypothesis.complete, hypothesis.score))
+        frames = self.task.audio_frames
+        attention = np.zeros((0, frames), dtype=np.float32)
+        if best.tokens:
+            attention = torch.stack(best.attention)[:, :frames].cpu().numpy()
+        return Decoded(
+            best.tokens,
+            best.frames,
+            best.log_probs[: len(best.tokens)],
+            attention,
+            best.complete,
+            self.watched,
+        )
+
+
+@torch.inference_mode()
+def decode(
+    model: "SpeechModel", features: Sequence[Tensor], tasks: Sequence[DecodingTask]
+) -> list[Decoded]:
+    """Decode windows to the end of their texts, all with the same number of beams.
+
+    features: (frames, width) of each, from SpeechModel.encode. AlignAtt's decision, how much of a
     result is settled, is left to the caller, who also wants the rest as the tentative text.
     """
-    state = model.start(features)
-    tracker = AttentionTracker(task.audio_frames)
-    # The probability of no speech stands behind the start of the transcript, so the prompt is fed
-    # in two pieces: up to that token, and the rest.
-    head = task.prompt.index(task.start_token) + 1
-    log_probs, rows = model.step(state, _row(task.prompt[:head], features))
-    tracker.add(rows)
-    no_speech = float(log_probs[0, task.no_speech_token].exp())
-    tokens = _row(task.prompt[head:] + task.prefix, features)
-    forbidden = task.never_first
-    live = [_Hypothesis()]
-    done: list[_Hypothesis] = []
-    for _ in range(task.max_tokens):
-        log_probs, rows = model.step(state, tokens)
-        frames, attention = tracker.add(rows)
-        log_probs = log_probs.masked_fill(forbidden, -torch.inf)
-        forbidden = task.never
-        live, parents, ended = _extend(live, log_probs, frames, attention, task)
-        done += ended
-        if not live or len(done) >= task.beams:
-            break
-        if parents != list(range(tokens.shape[0])):
-            state.reorder(parents)
-            tracker.reorder(parents)
-        tokens = torch.tensor([[h.tokens[-1]] for h in live], device=features.device)
-    best = max(done or live, key=lambda hypothesis: (hypothesis.complete, hypothesis.score))
-    return _result(best, task, no_speech)
+    searches = [_Search(task) for task in tasks]
+    batch = _Batch(model, features, searches)
+    while batch.running:
+        batch.step()
+    return [search.result() for search in searches]
 
 
-def _row(tokens: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor([tokens], device=like.device)
+class _Batch:
+    """Searches that go on together, each a window of the decoder's state."""
 
+    def __init__(
+        self, model: "SpeechModel", features: Sequence[Tensor], searches: Sequence[_Search]
+    ) -> None:
+        self._decoder = model.decoder
+        self._device = model.device
+        self._searches = list(searches)
+        self._beams = searches[0].task.beams
+        self._never = torch.stack([search.task.never for search in searches])[:, None]
+        self._state = self._decoder.start(features)
+        self._tracker = self._prefill()
+        self._retire()
+        if self._beams > 1:
+            self._state.widen(self._beams)
+            self._tracker.widen(self._beams)
 
-def _extend(
-    live: list[_Hypothesis],
-    log_probs: torch.Tensor,
-    frames: list[int],
-    attention: torch.Tensor,
-    task: DecodingTask,
-) -> tuple[list[_Hypothesis], list[int], list[_Hypothesis]]:
-    """One step of the search: survivors, the row each came from, and hypotheses that ended."""
-    choices = []
-    best_values, best_tokens = log_probs.topk(task.beams, dim=-1)
-    for row, hypothesis in enumerate(live):
-        total = sum(hypothesis.log_probs)
-        for value, token in zip(best_values[row].tolist(), best_tokens[row].tolist(), strict=True):
-            choices.append((total + value, value, token, row))
-    choices.sort(key=lambda choice: -choice[0])
-    survivors: list[_Hypothesis] = []
-    parents: list[int] = []
-    ended: list[_Hypothesis] = []
-    for _, log_prob, token, row in choices[: task.beams]:
-        hypothesis = live[row]
-        if token == task.end_token:
-            ended.append(hypothesis.ended(log_prob))
-            continue
-        if hypothesis.frames and frames[row] < hypothesis.frames[-1] - task.rewind_frames:
-            ended.append(hypothesis)
-            continue
-        longer = hypothesis.extended(token, log_prob, frames[row], attention[row])
-        if repeated := longer.repeated_tail():
-            ended.append(longer.without_tail(repeated))
-            continue
-        survivors.append(longer)
-        parents.append(row)
-    return survivors, parents, ended
+    @property
+    def running(self) -> bool:
+        return any(not search.over for search in self._searches)
 
+    def step(self) -> None:
+        """One more token for every live hypothesis."""
+        tokens = [self._last_tokens(search) for search in self._searches]
+        hidden, rows = self._decoder.step(self._state, self._tensor(tokens).flatten())
+        frames, attention = self._tracker.add(rows)
+        log_probs = self._decoder.logits(hidden).log_softmax(dim=-1)
+        log_probs = log_probs.view(len(self._searches), self._beams, -1)
+        values, best = log_probs.masked_fill_(self._never, -torch.inf).topk(self._beams)
+        parents = []
+        for window, (search, value, token) in enumerate(
+            zip(self._searches, values.tolist(), best.tolist(), strict=True)
+        ):
+            survivors = []
+            if not search.over:
+                survivors = search.advance(value, token, frames[window], attention[window])
+            first_row = window * self._beams
+            # Rows whose hypothesis is gone keep their place with a copy of another.
+            filled = (survivors + survivors[:1] * self._beams)[: self._beams] or range(self._beams)
+            parents += [first_row + row for row in filled]
+        if parents != list(range(len(parents))):
+            rows_kept = torch.tensor(parents)
+            self._state.reorder(rows_kept)
+            self._tracker.reorder(rows_kept)
+        self._retire()
 
-def _result(best: _Hypothesis, task: DecodingTask, no_speech: float) -> Decoded:
-    tokens = len(best.tokens)
-    if tokens:
-        attention = torch.stack(best.attention).cpu().numpy()
-    else:
-        attention = np.zeros((0, task.audio_frames), dtype=np.float32)
-    return Decoded(
-        best.tokens,
-        best.frames,
-        best.log_probs[:tokens],
-        attention,
-        complete=best.complete,
-        no_speech=no_speech,
-    )
+    def _prefill(self) -> AttentionTracker:
+        """Prompt, prefix and draft of every window in one pass, and the first steps."""
+        tasks = [search.task for search in self._searches]
+        drafts = [task.draft[: task.max_tokens - 1] if self._beams == 1 else () for task in tasks]
+        standing = [len(task.prompt) + len(task.prefix) for task in tasks]
+        texts = [(*t.prompt, *t.prefix, *draft) for t, draft in zip(tasks, drafts, strict=True)]
+        longest = max(map(len, texts))
+        padded = [[*text, *[0] * (longest - len(text))] for text in texts]
+        hidden, rows = self._decoder.prefill(self._state, self._tensor(padded))
+        tracker = AttentionTracker([task.audio_frames for task in tasks], rows, standing)
+        self._state.lengths = self._tensor(standing)
+        for window, search in enumerate(self._searches):
+            task = search.task
+            start, first = task.prompt.index(task.start_token), standing[window] - 1
+            positions = [start, *range(first, len(texts[window]))]
+            logits = self._decoder.logits(hidden[window, positions])
+            search.watched = logits[0].softmax(dim=-1)[list(task.watched)].tolist()
+            if not search.over:
+                kept = self._check(search, drafts[window], logits[1:], tracker, window, first)
+                tracker.truncate(window, standing[window] + kept)
+                self._state.lengths[window] += kept
+        return tracker
+
+    def _check(
+        self,
+        search: _Search,
+        draft: Sequence[int],
+        logits: Tensor,
+        tracker: AttentionTracker,
+        window: int,
+        first: int,
+    ) -> int:
+        """The search's first steps, as far as the draft is what it would have found.
+
+        logits: after the standing tokens, and after each of the draft's. Returns how many tokens of
+        the draft are kept in the decoder's state.
+        """
+        log_probs = logits.log_softmax(dim=-1)
+        log_probs[0].masked_fill_(search.task.never_first, -torch.inf)
+        log_probs[1:].masked_fill_(search.task.never, -torch.inf)
+        values, best = log_probs.topk(self._beams)
+        frames, attention = tracker.first(window, first, first + len(logits))
+        for kept, (value, token) in enumerate(zip(values.tolist(), best.tolist(), strict=True)):
+            part = slice(kept, kept + 1)
+            search.advance([value], [token], frames[part], attention[part])
+            if search.over or kept == len(draft) or search.live[0].tokens[-1] != draft[kept]:
+                return kept
+        return len(draft)
+
+    def _last_tokens(self, search: _Search) -> list[int]:
+        tokens = [] if search.over else [hypothesis.tokens[-1] for hypothesis in search.live]
+        return (tokens + [search.task.end_token] * self._beams)[: self._beams]
+
+    def _retire(self) -> None:
+        """Drop windows that are over once they are half of all: dropping them copies the rest."""
+        going = [window for window, search in enumerate(self._searches) if not search.over]
+        if going and len(going) <= len(self._searches) // 2:
+            self._searches = [self._searches[window] for window in going]
+            self._never = self._never[going]
+            self._state.keep(going)
+            self._tracker.keep(going)
+        elif len(going) < len(self._searches):
+            self._forget_finished()
+
+    def _forget_finished(self) -> None:
+        # A window that is over starts from nothing again, so as never to outgrow the decoder.
+        rows = self._state.lengths.view(len(self._searches), -1)
+        for window, search in enumerate(self._searches):
+            if search.over:
+                rows[window] = 0
+
+    def _tensor(self, values: Sequence[object]) -> Tensor:
+        return torch.tensor(values, device=self._device)

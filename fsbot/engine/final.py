@@ -5,17 +5,18 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 28.6 %, where openai-whisper on whole 30 s windows makes 28.2 %.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsbot.engine.decoding import Decoded, decode
+from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import Word
+from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import timed_words
+from fsbot.engine.words import group_tokens, timed_words
 
 Listen = Callable[[float, float], NDArray[np.float32]]
 """16 kHz samples of the stream between two seconds."""
@@ -39,23 +40,45 @@ On 14 recorded calls that is every third utterance; their word errors fall by 5 
 
 SEARCH_BEAMS = 5
 
+_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
+
 HALLUCINATED_SILENCE = 1.5
 """A text that ends this long before the speech does is tried again without what stood before."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class Speech:
+    """An utterance's place in its stream, in seconds; its audio begins before its speech."""
+
     audio_start: float
-    speech_end: float
-    tokens: tuple[int, ...]
+    start: float
+    end: float
+    audio_end: float
 
 
 @dataclass(frozen=True, slots=True)
 class FinalText:
-    """Words with their times, and the tokens they were made of."""
+    """Words with their times, the tokens of each and of all, and how sure the model was.
 
-    words: list[Word]
+    complete: the model itself ended the text. mean_log_prob: of the tokens, 0 without any.
+    """
+
+    speech: Speech
+    words: tuple[Word, ...]
+    groups: tuple[Sequence[int], ...]
     tokens: tuple[int, ...]
+    complete: bool
+    mean_log_prob: float
+
+    @property
+    def sounds_complete(self) -> bool:
+        """It reads like a whole sentence, so the pause behind it probably ends the turn."""
+        return (
+            self.complete
+            and bool(self.words)
+            and self.words[-1].text.endswith(_SENTENCE_ENDS)
+            and not self.words[-1].text.endswith("...")
+        )
 
 
 class FinalDecoder:
@@ -63,83 +86,95 @@ class FinalDecoder:
 
     def __init__(self, listen: Listen) -> None:
         self._listen = listen
-        self._heard: list[_Heard] = []
+        self._heard: list[FinalText] = []
 
     @property
     def needs_audio_from(self) -> float:
         """Second of the stream before which no audio is needed any more."""
-        return self._heard[0].audio_start if self._heard else float("inf")
+        return self._heard[0].speech.audio_start if self._heard else float("inf")
 
     def forget_before(self, now: float) -> None:
         """Forget what no utterance that begins from `now` on can have in its window."""
-        if self._heard and now - self._heard[-1].speech_end > PAUSE_SECONDS:
+        if self._heard and now - self._heard[-1].speech.end > PAUSE_SECONDS:
             self._heard.clear()
-        while self._heard and now - self._heard[0].audio_start > WINDOW_SECONDS:
+        while self._heard and now - self._heard[0].speech.audio_start > WINDOW_SECONDS:
             self._heard.pop(0)
 
+    def accept(self, text: FinalText) -> None:
+        """The utterance is over, and this is its text: the next ones may build on it."""
+        if not text.complete:
+            self._heard = []
+        elif text.tokens:
+            self._heard = [*self._before(text.speech), text]
+
     def decode(
-        self,
-        voice: Voice,
-        context: tuple[int, ...],
-        audio_start: float,
-        speech: tuple[float, float],
-        audio_end: float,
-    ) -> FinalText:
-        """The final text of the utterance with the given audio and speech, seconds of the stream.
+        self, voice: Voice, context: tuple[int, ...], speech: Speech, draft: Sequence[int]
+    ) -> Job[FinalText]:
+        """The final text of the utterance of that speech.
 
-        context: text tokens of earlier utterances for the prompt.
+        context: text tokens of earlier utterances for the prompt; draft: what was heard of it live.
         """
-        speech_start, speech_end = speech
-        before = self._before(speech_start, audio_end)
-        words, tokens, complete = self._decode_parts(
-            voice, context, before, audio_start, speech_end, audio_end
-        )
-        if before and (not words or words[-1].end < speech_end - HALLUCINATED_SILENCE):
-            words, tokens, complete = self._decode_parts(
-                voice, context, [], audio_start, speech_end, audio_end
-            )
-        self._heard = [*before, _Heard(audio_start, speech_end, tuple(tokens))] if complete else []
-        return FinalText(words, tuple(tokens))
+        before = self._before(speech)
+        text = yield from self._decode_parts(voice, context, before, speech, draft)
+        if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
+            text = yield from self._decode_parts(voice, context, [], speech, draft)
+        return text
 
-    def _before(self, speech_start: float, audio_end: float) -> list[_Heard]:
-        if not self._heard or speech_start - self._heard[-1].speech_end > PAUSE_SECONDS:
+    def _before(self, speech: Speech) -> list[FinalText]:
+        if not self._heard or speech.start - self._heard[-1].speech.end > PAUSE_SECONDS:
             return []
-        return [item for item in self._heard if audio_end - item.audio_start <= WINDOW_SECONDS]
+        return [
+            text
+            for text in self._heard
+            if speech.audio_end - text.speech.audio_start <= WINDOW_SECONDS
+        ]
 
     def _decode_parts(
         self,
         voice: Voice,
         context: tuple[int, ...],
-        before: list[_Heard],
-        audio_start: float,
-        speech_end: float,
-        audio_end: float,
-    ) -> tuple[list[Word], list[int], bool]:
+        before: list[FinalText],
+        speech: Speech,
+        draft: Sequence[int],
+    ) -> Job[FinalText]:
         """Decode, and go on behind the last word where a guard has stopped the text too early."""
-        start = before[0].audio_start if before else audio_start
-        prefix = [token for item in before for token in item.tokens]
+        start = before[0].speech.audio_start if before else speech.audio_start
+        prefix = [token for text in before for token in text.tokens]
         words: list[Word] = []
+        groups: list[Sequence[int]] = []
         tokens: list[int] = []
+        log_probs: list[float] = []
+        complete = False
         for _ in range(MOST_PARTS):
-            part = self._decode_window(voice, context, prefix, start, audio_end)
+            audio = self._listen(start, speech.audio_end)
+            part = yield from _decode_window(voice, context, prefix, audio, draft)
             if part.silent:
-                return words, tokens, True
+                complete = True
+                break
             words += timed_words(voice.tokenizer, part, start)
+            groups += group_tokens(voice.tokenizer, part.tokens)
             tokens += part.tokens
-            if part.complete or not words or speech_end - words[-1].end < REST_SECONDS:
-                return words, tokens, part.complete
-            start, prefix = words[-1].end, []
-        return words, tokens, False
+            log_probs += part.log_probs
+            complete = part.complete
+            if complete or not words or speech.end - words[-1].end < REST_SECONDS:
+                break
+            start, prefix, draft = words[-1].end, [], ()
+        mean = sum(log_probs) / max(1, len(log_probs))
+        return FinalText(speech, tuple(words), tuple(groups), tuple(tokens), complete, mean)
 
-    def _decode_window(
-        self, voice: Voice, context: tuple[int, ...], prefix: list[int], start: float, end: float
-    ) -> Decoded:
-        audio = self._listen(start, end)
-        frames = len(audio) // SAMPLES_PER_FRAME
-        task = voice.task(context, prefix, frames, rewind_frames=frames)
-        features = voice.model.encode(audio, voice.options.padding)
-        text = decode(voice.model, features, task)
-        if text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY or task.beams > 1:
-            return text
-        searched = decode(voice.model, features, replace(task, beams=SEARCH_BEAMS))
-        return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))
+
+def _decode_window(
+    voice: Voice,
+    context: tuple[int, ...],
+    prefix: list[int],
+    audio: NDArray[np.float32],
+    draft: Sequence[int],
+) -> Job[Decoded]:
+    frames = len(audio) // SAMPLES_PER_FRAME
+    task = voice.task(context, prefix, frames, rewind_frames=frames, draft=draft)
+    window = Window(audio, voice.options.padding, task)
+    text = yield window
+    if text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY or task.beams > 1:
+        return text
+    searched = yield window.again(SEARCH_BEAMS)
+    return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))

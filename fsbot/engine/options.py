@@ -11,8 +11,10 @@ class EngineOptions:
 
     chunk: seconds of new audio between two updates of an open utterance; frame_threshold: frames
     of 0.02 s from the end of the audio within which a token has to wait; beams: 1 is greedy.
-    padding: seconds of digital silence behind the audio of a window: with less than 3 the model
-    repeats the end of an utterance. lead_in, lead_out: seconds of audio kept before and after what
+    padding: seconds of digital silence behind the audio of a whole utterance: with less than 3 the
+    model repeats its end. live_padding: the same while it goes on, where its end does not count.
+    preview: seconds of silence after which an utterance is decoded as if it were over; if its text
+    sounds complete then, it is over after complete_silence. lead_in, lead_out: seconds of audio kept before and after what
     the voice activity detection calls speech. max_utterance: seconds after which an utterance is
     closed at its quietest moment although speech goes on, at most 28 (the window is 30).
     skip_late_updates: whether an update that is a chunk late may give way to the next one; a file
@@ -25,6 +27,9 @@ class EngineOptions:
     frame_threshold: int = 25
     beams: int = 1
     padding: float = 4.0
+    live_padding: float = 2.0
+    preview: float = 0.3
+    complete_silence: float = 0.5
     lead_in: float = 0.5
     lead_out: float = 0.3
     max_utterance: float = 24.0

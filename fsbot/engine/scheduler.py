@@ -1,9 +1,16 @@
-"""One worker thread, all streams: schedule, run, report."""
+"""All streams of the process: schedule, run, report.
 
+Whichever worker thread holds the scheduling lock is the scheduler: it carries out orders, listens
+for all streams, and leaves with the most urgent windows as a batch; the next worker takes over.
+What has become of a batch is an order, too. So all streams belong to one thread at a time, and only
+inference goes on beside it.
+"""
+
+import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,10 +21,12 @@ from numpy.typing import NDArray
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import SileroModel
+from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import StreamEvent, StreamFailed
+from fsbot.engine.inference import Job, Result, Window, infer
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.stream import Close, Stream
+from fsbot.engine.stream import LISTEN_SAMPLES, Close, Stream, Task, Update
 
 log = structlog.get_logger("fsbot.engine")
 
@@ -47,8 +56,9 @@ class StreamHandle:
 
     @property
     def pending_seconds(self) -> float:
-        """Audio fed and not yet listened to."""
-        return max(0.0, (self._fed - self._stream.judged) / SAMPLE_RATE)
+        """Audio fed and not yet listened to, but for what is too short to listen to."""
+        unheard = self._fed - self._stream.judged
+        return unheard / SAMPLE_RATE if unheard >= LISTEN_SAMPLES else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +87,45 @@ class _Stop:
     pass
 
 
-_Order = _Open | _Feed | _Finish | _Cancel | _Stop
+@dataclass(slots=True)
+class _Run:
+    """A stream's job, and the window that it waits for."""
+
+    stream: Stream
+    task: Task
+    job: Job[None]
+    window: Window
+    inferring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Texts of a batch's windows, or what went wrong with one, after `spent` seconds."""
+
+    batch: list[_Run]
+    results: list[Decoded | Exception]
+    spent: float
+
+
+_Order = _Open | _Feed | _Finish | _Cancel | _Stop | _Done
+
+
+MOST_WINDOWS = 8
+"""Windows decoded together: more gain little on a CPU, and all wait for the slowest."""
+
+MOST_SECONDS = 24.0
+"""Audio in a batch, all windows together: what comes meanwhile waits so long as that takes."""
+
+LISTENING_INTERVAL = 0.03
+"""Seconds between two rounds of listening, at least: 20 ms pieces of many streams, judged together,
+cost a fraction of what they cost one by one."""
 
 
 @dataclass(slots=True)
 class EngineTimes:
-    """Seconds the worker has spent, by kind of work; what is left of its life it waited.
+    """Seconds the workers have spent, by kind of work; what is left of their lives they waited.
 
-    updates, closes: how often; audio: seconds of sound it was fed, over all streams.
+    updates, closes: how often; audio: seconds of sound the streams were fed, all together.
     """
 
     listening: float = 0.0
@@ -96,30 +137,43 @@ class EngineTimes:
 
 
 class Engine:
-    """All streams of the process, transcribed by one worker thread that owns the model.
+    """All streams of the process, transcribed by worker threads that share the model.
 
-    Events are delivered by calling `on_event` of the stream on the worker thread: hand them on, do
-    not work there.
+    Events are delivered by calling `on_event` of the stream on a worker thread, one at a time: hand
+    them on, do not work there.
     """
 
-    def __init__(self, model: SpeechModel, options: EngineOptions, threads: int = 1) -> None:
+    def __init__(
+        self, model: SpeechModel, options: EngineOptions, threads: int = 1, workers: int = 1
+    ) -> None:
+        """threads: CPU threads of one inference; workers: inferences at a time."""
         self.options = options
         self.times = EngineTimes()
         self._model = model
         self._silero = SileroModel()
         self._threads = threads
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._scheduling = threading.Lock()
         self._streams: list[Stream] = []
-        self._thread = threading.Thread(target=self._work, name="fsbot-engine", daemon=True)
+        self._runs: list[_Run] = []
+        self._idle_workers = workers
+        self._listened = 0.0
+        self._stopping = False
+        self._workers = [
+            threading.Thread(target=self._work, name=f"fsbot-engine-{number}", daemon=True)
+            for number in range(1, workers + 1)
+        ]
 
     def start(self) -> None:
-        """Start the worker."""
-        self._thread.start()
+        """Start the workers."""
+        for worker in self._workers:
+            worker.start()
 
     def stop(self) -> None:
-        """Stop the worker after the task it is at; what streams still hold is dropped."""
+        """Stop the workers after the batches they are at; what streams still hold is dropped."""
         self.tell(_Stop())
-        self._thread.join()
+        for worker in self._workers:
+            worker.join()
 
     def open(self, options: StreamOptions, on_event: Callable[[StreamEvent], None]) -> StreamHandle:
         """Begin a stream."""
@@ -129,32 +183,55 @@ class Engine:
             if not cancelled.is_set():
                 on_event(event)
 
-        stream = Stream(self._model, self._silero, self.options, options, deliver)
+        stream = Stream(self._model, self.options, options, deliver)
         self.tell(_Open(stream))
         return StreamHandle(self, stream, cancelled)
 
     def tell(self, order: _Order) -> None:
-        """Queue an order for the worker; used by StreamHandle."""
+        """Queue an order for whoever schedules; used by StreamHandle."""
         self._orders.put(order)
 
     def _work(self) -> None:
         torch.set_num_threads(self._threads)
-        while self._take_orders():
-            for stream in list(self._streams):
-                self._guarded(stream, self._listen)
-            ready = [stream for stream in self._streams if stream.tasks]
-            if ready:
-                self._guarded(min(ready, key=_urgency), self._run)
-            for stream in [stream for stream in self._streams if stream.ended]:
-                self._streams.remove(stream)
-                _deliver_last(stream.end)
+        while batch := self._schedule():
+            started = time.perf_counter()
+            results = self._infer([run.window for run in batch])
+            self.tell(_Done(batch, results, time.perf_counter() - started))
 
-    def _take_orders(self) -> bool:
-        """Carry out all waiting orders, or wait for one if there is nothing else to do."""
-        block = not any(stream.busy for stream in self._streams)
+    def _infer(self, windows: Sequence[Window]) -> list[Decoded | Exception]:
+        try:
+            return list(infer(self._model, windows))
+        except Exception as error:
+            # One window that the model can't take must not cost the others of its batch theirs.
+            if len(windows) == 1:
+                log.exception("inference failed")
+                return [error]
+            return [result for window in windows for result in self._infer([window])]
+
+    # Everything below is done by one worker at a time.
+
+    def _schedule(self) -> list[_Run]:
+        """Wait for the next batch; empty when the engine is to stop."""
+        with self._scheduling:
+            wait = 0.0 if self._runs else None
+            while self._take_orders(wait):
+                wait = self._listen()
+                self._begin_jobs()
+                if batch := self._most_urgent():
+                    self._idle_workers -= 1
+                    return batch
+            # Wakes the next one who waits for orders.
+            self.tell(_Stop())
+            return []
+
+    def _take_orders(self, wait: float | None) -> bool:
+        """Carry out all orders there are; wait so many seconds for the first, None: for ever."""
+        if self._stopping:
+            return False
+        block = True
         while True:
             try:
-                order = self._orders.get(block=block)
+                order = self._orders.get(block, wait) if block else self._orders.get_nowait()
             except queue.Empty:
                 return True
             block = False
@@ -162,42 +239,123 @@ class Engine:
                 case _Open(stream):
                     self._streams.append(stream)
                 case _Feed(stream, samples) if stream in self._streams:
-                    self._guarded(stream, partial(Stream.push, samples=samples))
+                    self._guarded(stream, partial(Stream.push, stream, samples))
                     self.times.audio += len(samples) / SAMPLE_RATE
                 case _Finish(stream):
                     stream.finish()
                 case _Cancel(stream):
-                    if stream in self._streams:
-                        self._streams.remove(stream)
+                    self._forget(stream)
+                case _Done(batch, results, spent):
+                    self._idle_workers += 1
+                    self._report(batch, results, spent)
                 case _Stop():
+                    self._stopping = True
                     return False
 
-    def _listen(self, stream: Stream) -> None:
-        started = time.perf_counter()
-        while stream.wants_to_listen:
-            stream.listen()
-        self.times.listening += time.perf_counter() - started
+    def _listen(self) -> float | None:
+        """A round of listening, unless the last one was a moment ago.
 
-    def _run(self, stream: Stream) -> None:
-        closing = isinstance(stream.tasks[0], Close)
+        Returns how many seconds to wait for the next one: None if nobody wants it.
+        """
+        if not any(stream.wants_to_listen for stream in self._streams):
+            self._end_streams()
+            return None
         started = time.perf_counter()
-        stream.run_next()
-        spent = time.perf_counter() - started
-        if closing:
-            self.times.closing += spent
-            self.times.closes += 1
-        else:
-            self.times.updating += spent
+        if (early := self._listened + LISTENING_INTERVAL - started) > 0:
+            return early
+        while streams := [stream for stream in self._streams if stream.wants_to_listen]:
+            offered = [s for s in streams if self._guarded(s, s.offer)]
+            if offered:
+                probabilities = self._silero.judge([stream.speech for stream in offered])
+                for stream, probability in zip(offered, probabilities, strict=True):
+                    self._guarded(stream, partial(stream.hear, probability))
+        self._listened = time.perf_counter()
+        self.times.listening += self._listened - started
+        self._end_streams()
+        return LISTENING_INTERVAL
+
+    def _begin_jobs(self) -> None:
+        for stream in list(self._streams):
+            while stream.tasks and not stream.at_work and stream in self._streams:
+                stream.at_work = True
+                task = stream.tasks[0]
+                self._go_on(stream, task, stream.work(), None)
+
+    def _go_on(self, stream: Stream, task: Task, job: Job[None], text: Decoded | None) -> None:
+        """Let a job take in a window's text and ask for the next, or end."""
+
+        def take() -> None:
+            try:
+                window = next(job) if text is None else job.send(text)
+            except StopIteration:
+                stream.at_work = False
+            else:
+                self._runs.append(_Run(stream, task, job, window))
+
+        self._guarded(stream, take)
+
+    def _most_urgent(self) -> list[_Run]:
+        """The next batch: the most urgent windows, all with as many beams as the first."""
+        waiting = sorted((run for run in self._runs if not run.inferring), key=_urgency)
+        if not waiting:
+            return []
+        share = math.ceil(len(waiting) / self._idle_workers)
+        batch: list[_Run] = []
+        seconds = 0.0
+        for run in waiting:
+            if run.window.task.beams != waiting[0].window.task.beams:
+                continue
+            seconds += len(run.window.samples) / SAMPLE_RATE + run.window.padding
+            if batch and (seconds > MOST_SECONDS or len(batch) >= min(share, MOST_WINDOWS)):
+                break
+            batch.append(run)
+        for run in batch:
+            run.inferring = True
+        return batch
+
+    def _report(
+        self, batch: list[_Run], results: list[Decoded | Exception], spent: float
+    ) -> None:
+        for run, result in zip(batch, results, strict=True):
+            self._count(run.task, spent / len(batch))
+            if run not in self._runs:
+                continue  # The stream was cancelled meanwhile.
+            self._runs.remove(run)
+            if isinstance(result, Exception):
+                self._fail(run.stream, result)
+            else:
+                self._go_on(run.stream, run.task, run.job, result)
+        self._end_streams()
+
+    def _count(self, task: Task, seconds: float) -> None:
+        if isinstance(task, Update):
+            self.times.updating += seconds
             self.times.updates += 1
+        else:
+            self.times.closing += seconds
+            self.times.closes += isinstance(task, Close)
 
-    def _guarded(self, stream: Stream, step: Callable[[Stream], None]) -> None:
+    def _end_streams(self) -> None:
+        for stream in [stream for stream in self._streams if stream.ended]:
+            self._streams.remove(stream)
+            _deliver_last(stream.end)
+
+    def _forget(self, stream: Stream) -> None:
+        self._streams = [other for other in self._streams if other is not stream]
+        self._runs = [run for run in self._runs if run.stream is not stream]
+
+    def _fail(self, stream: Stream, error: Exception) -> None:
+        self._forget(stream)
+        failure = StreamFailed(f"{type(error).__name__}: {error}")
+        _deliver_last(partial(stream.fail, failure))
+
+    def _guarded(self, stream: Stream, step: Callable[[], Result]) -> Result | None:
         try:
-            step(stream)
+            return step()
         except Exception as error:  # one stream's failure must not end all the others'
             log.exception("stream failed")
-            self._streams.remove(stream)
-            failure = StreamFailed(f"{type(error).__name__}: {error}")
-            _deliver_last(partial(stream.fail, failure))
+            self._fail(stream, error)
+            return None
 
 
 def _deliver_last(event: Callable[[], None]) -> None:
@@ -209,7 +367,6 @@ def _deliver_last(event: Callable[[], None]) -> None:
         log.exception("last event of a stream not taken")
 
 
-def _urgency(stream: Stream) -> tuple[bool, float]:
+def _urgency(run: _Run) -> tuple[bool, float]:
     """Closing utterances before growing ones, then whoever has waited longest."""
-    task = stream.tasks[0]
-    return not isinstance(task, Close), task.since
+    return not isinstance(run.task, Close), run.task.since

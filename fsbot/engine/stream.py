@@ -1,7 +1,7 @@
 """One side of a call inside the engine: audio in, events out.
 
 A stream does its work in two kinds of step, so that a scheduler can choose what comes first over
-many streams: listening (cheap: voice activity detection) and running a task (an inference).
+many streams: listening (cheap: voice activity detection) and jobs (inferences).
 """
 
 import time
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsbot.audio.pcm import SAMPLE_RATE
-from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SileroModel, SpeechProbability, SpeechStart
+from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SpeechProbability, SpeechStart
+from fsbot.engine.buffer import AudioBuffer
 from fsbot.engine.events import (
     AudioCovered,
     SpeechStarted,
@@ -22,7 +23,8 @@ from fsbot.engine.events import (
     StreamFailed,
     UtteranceEnded,
 )
-from fsbot.engine.final import FinalDecoder
+from fsbot.engine.final import FinalDecoder, FinalText, Speech
+from fsbot.engine.inference import Job
 from fsbot.engine.language import DETECTION_SECONDS, detect_language
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
@@ -39,36 +41,43 @@ CUT_SEARCH = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Decode the open utterance as far as `upto`, a sample of the stream.
+    """Decode the open utterance as far as `upto`, a second of the stream.
 
     since: when it was lined up, of time.monotonic.
     """
 
     utterance: Utterance
-    upto: int
+    upto: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Speech has paused: decode the utterance as if it were over, which it may be."""
+
+    utterance: Utterance
+    speech: Speech
     since: float
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Flush an utterance that is over and decode it once more; its audio ends at `upto`."""
+    """The utterance is over: its last live words, and its final text."""
 
     utterance: Utterance
-    upto: int
-    speech_end: float
+    speech: Speech
     since: float
 
 
-Task = Update | Close
+Task = Update | Preview | Close
 
 
 class Stream:
-    """The state of one side. Belongs to the worker: no other thread calls anything here."""
+    """The state of one side. Belongs to the engine: nobody else calls anything here."""
 
     def __init__(
         self,
         model: SpeechModel,
-        silero: SileroModel,
         options: EngineOptions,
         stream_options: StreamOptions,
         emit: Callable[[StreamEvent], None],
@@ -78,21 +87,24 @@ class Stream:
         self._stream_options = stream_options
         self._emit = emit
         self._voice: Voice | None = None
-        self._speech = SpeechProbability(silero)
+        self.speech = SpeechProbability()
         self._endpointer = Endpointer(options.endpointer)
-        self._audio = _Audio()
+        self._audio = AudioBuffer()
         self._finals = FinalDecoder(self._between)
         self._judged = 0
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
         self._open: Utterance | None = None
+        self._preview: FinalText | None = None
         self._number = 0
-        self._next_update = 0
+        self._next_update = 0.0
         self._updated = 0.0
         self._spoken_until = 0.0
         self._closed_until = 0.0
         self._context: tuple[int, ...] = ()
         self._finishing = False
         self.tasks: list[Task] = []
+        self.at_work = False
+        """A job of this stream is under way."""
 
     def push(self, samples: NDArray[np.float32]) -> None:
         """Append 16 kHz samples."""
@@ -108,64 +120,74 @@ class Stream:
         return self._judged
 
     @property
-    def unheard(self) -> int:
-        """Samples pushed that have not been listened to."""
-        return self._audio.end - self._judged
-
-    @property
-    def busy(self) -> bool:
-        """There is something to do without waiting for audio."""
-        return bool(self.tasks) or self.unheard > 0 or self._finishing
-
-    @property
     def wants_to_listen(self) -> bool:
-        """There is audio to judge, and no task that should be run before more is judged.
+        """There is audio to judge, and no inference to wait for before more is judged.
 
-        While a task waits, its stream listens on only if it is late and may skip updates.
+        While one is wanted, its stream listens on only if it is late and may skip updates.
         """
-        if self._finishing and not self.unheard and self._open is not None and not self.tasks:
-            return True
-        if not self.unheard:
+        unheard = self._audio.end - self._judged
+        if unheard < LISTEN_SAMPLES and not (self._finishing and (unheard or self._open)):
             return False
-        late = self.unheard >= self._options.chunk * SAMPLE_RATE
-        return not self.tasks or (late and self._options.skip_late_updates)
+        late = unheard >= self._options.chunk * SAMPLE_RATE
+        waiting = bool(self.tasks) or self.at_work
+        return not waiting or (late and self._options.skip_late_updates)
 
     @property
     def ended(self) -> bool:
         """Everything pushed before `finish` has been dealt with."""
-        return self._finishing and not self.unheard and not self.tasks and self._open is None
+        unheard = self._audio.end > self._judged
+        return self._finishing and not (unheard or self.tasks or self.at_work or self._open)
 
-    def listen(self) -> None:
-        """Judge the next window, and line up the tasks that follow from it."""
-        until = min(self._audio.end, self._judged + LISTEN_SAMPLES)
-        samples = self._audio.slice(self._judged, until)
+    def offer(self) -> bool:
+        """Put the next window before the voice activity detection; False at the end of all audio.
+
+        To be called if the stream `wants_to_listen`. What is judged of the window goes to `hear`.
+        """
+        until = self._judged + LISTEN_SAMPLES
+        if until > self._audio.end:
+            # What is left is shorter than a window.
+            self._judged = self._audio.end
+            if (end := self._endpointer.finish()) is not None:
+                self._close(end.at, self._audio.end / SAMPLE_RATE)
+            return False
+        self.speech.feed(self._audio.slice(self._judged, until))
         self._judged = until
-        for probability in self._speech.feed(samples):
-            self._hear(probability)
-        if self._finishing and not self.unheard:
-            self._end_of_audio()
+        return True
+
+    def hear(self, probability: float) -> None:
+        """Take in how probably the offered window is speech; lines up the tasks that follow."""
+        self._recent.append(probability)
+        event = self._endpointer.feed(probability)
+        if isinstance(event, SpeechStart):
+            self._begin(event.at)
+        elif event is not None:
+            self._close(event.at, self._endpointer.now)
+        elif self._open is not None:
+            self._grow(self._open)
         self._audio.forget(self._oldest_needed())
 
-    def run_next(self) -> None:
-        """Do the first of `tasks`, which the caller has seen to be there."""
+    def work(self) -> Job[None]:
+        """The first of `tasks`, which the caller has seen to be there, as a job."""
         task = self.tasks.pop(0)
-        audio = self._between(task.utterance.audio_start, task.upto / SAMPLE_RATE)
-        voice = self._reader(audio, over=isinstance(task, Close))
+        upto = task.upto if isinstance(task, Update) else task.speech.audio_end
+        over = isinstance(task, Close)
+        voice = yield from self._reader(task.utterance.audio_start, upto, over)
         if voice is None:
             return
-        if isinstance(task, Update):
-            if (words := task.utterance.update(voice, audio)) is not None:
-                self._emit(words)
-            self._emit(AudioCovered(task.utterance.number, task.upto / SAMPLE_RATE))
-            return
-        if (words := task.utterance.flush(voice, audio, task.speech_end)) is not None:
-            self._emit(words)
-        final, tokens = task.utterance.final(
-            voice, self._finals, task.speech_end, task.upto / SAMPLE_RATE
-        )
-        self._context = (self._context + tokens)[-voice.model.dims.n_text_ctx :]
-        self._emit(final)
-        self._emit(AudioCovered(task.utterance.number, task.upto / SAMPLE_RATE))
+        match task:
+            case Update(utterance):
+                words = yield from utterance.update(voice, self._between, upto)
+                if words is not None:
+                    self._emit(words)
+            case Preview(utterance, speech):
+                self._preview = yield from self._decode(utterance, voice, speech)
+                if (words := utterance.preview(voice, self._preview)) is not None:
+                    self._emit(words)
+                if self._preview.sounds_complete:
+                    self._endpointer.end_after(self._options.complete_silence)
+            case Close(utterance, speech):
+                yield from self._work_close(utterance, voice, speech)
+        self._emit(AudioCovered(task.utterance.number, upto))
 
     def fail(self, failure: StreamFailed) -> None:
         """Say that the stream cannot go on."""
@@ -174,6 +196,20 @@ class Stream:
     def end(self) -> None:
         """Say that everything has been transcribed."""
         self._emit(StreamEnded(self._audio.end / SAMPLE_RATE))
+
+    def _work_close(self, utterance: Utterance, voice: Voice, speech: Speech) -> Job[None]:
+        text = self._preview
+        if text is None or text.speech != speech:
+            text = yield from self._decode(utterance, voice, speech)
+        self._preview = None
+        self._finals.accept(text)
+        self._context = (self._context + text.tokens)[-voice.model.dims.n_text_ctx :]
+        if (words := utterance.flush(voice, text)) is not None:
+            self._emit(words)
+        self._emit(utterance.final(voice, text))
+
+    def _decode(self, utterance: Utterance, voice: Voice, speech: Speech) -> Job[FinalText]:
+        return self._finals.decode(voice, utterance.context, speech, utterance.draft)
 
     def _between(self, start: float, end: float) -> NDArray[np.float32]:
         return self._audio.slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
@@ -184,20 +220,12 @@ class Stream:
         starts = [task.utterance.audio_start for task in self.tasks]
         if self._open is not None:
             starts.append(self._open.audio_start)
+        elif self.at_work:
+            return self._audio.start
         elif not self.tasks:
             self._finals.forget_before(next_speech)
         starts.append(self._finals.needs_audio_from)
         return round(min([next_speech - self._options.lead_in, *starts]) * SAMPLE_RATE)
-
-    def _hear(self, probability: float) -> None:
-        self._recent.append(probability)
-        event = self._endpointer.feed(probability)
-        if isinstance(event, SpeechStart):
-            self._begin(event.at)
-        elif event is not None:
-            self._close(event.at, self._endpointer.now)
-        elif self._open is not None:
-            self._grow(self._open)
 
     def _begin(self, speech_start: float) -> None:
         self._number += 1
@@ -206,30 +234,44 @@ class Stream:
         audio_start = max(speech_start - self._options.lead_in, self._spoken_until)
         self._open = Utterance(self._number, audio_start, speech_start, self._context)
         self._recent.clear()
-        self._next_update = round((speech_start + self._options.chunk) * SAMPLE_RATE)
+        self._next_update = speech_start + self._options.chunk
         self._emit(SpeechStarted(self._number, speech_start))
 
     def _grow(self, utterance: Utterance) -> None:
-        now = round(self._endpointer.now * SAMPLE_RATE)
-        if self._endpointer.now - utterance.audio_start >= self._options.max_utterance:
+        now, last_speech = self._endpointer.now, self._endpointer.last_speech
+        if now - utterance.audio_start >= self._options.max_utterance:
             self._cut(utterance)
+        elif now > last_speech:
+            # In a pause nothing new is said: what was, is heard again when the pause is longer.
+            if self._updated < last_speech and self._endpointer.silence >= self._options.preview:
+                self._updated = now
+                speech = self._speech(utterance, last_speech, now)
+                self._line_up(Preview(utterance, speech, time.monotonic()))
         elif now >= self._next_update:
-            self._next_update += round(self._options.chunk * SAMPLE_RATE)
-            if self._endpointer.last_speech <= self._updated:
-                return
-            self._updated = self._endpointer.now
-            # An update that has not been run yet is overtaken: the newer one hears all it would.
-            self.tasks = [task for task in self.tasks if not isinstance(task, Update)]
-            self.tasks.append(Update(utterance, now, time.monotonic()))
+            self._next_update = max(self._next_update, now - self._options.chunk)
+            self._next_update += self._options.chunk
+            self._updated = now
+            self._line_up(Update(utterance, now, time.monotonic()))
+
+    def _line_up(self, task: Task) -> None:
+        """Add a task; one of the same utterance that has not begun is overtaken by it."""
+        self.tasks = [
+            other
+            for other in self.tasks
+            if isinstance(other, Close) or other.utterance is not task.utterance
+        ]
+        self.tasks.append(task)
+
+    def _speech(self, utterance: Utterance, speech_end: float, heard_until: float) -> Speech:
+        # What goes on behind a cut may turn out to be the silence that ends the utterance.
+        speech_end = max(speech_end, utterance.speech_start)
+        upto = min(speech_end + self._options.lead_out, heard_until)
+        return Speech(utterance.audio_start, utterance.speech_start, speech_end, upto)
 
     def _close(self, speech_end: float, heard_until: float) -> None:
         utterance, self._open = self._open, None
-        if utterance is None:
-            return
-        # What goes on behind a cut may turn out to be the silence that ends the utterance.
-        speech_end = max(speech_end, utterance.speech_start)
-        upto = round(min(speech_end + self._options.lead_out, heard_until) * SAMPLE_RATE)
-        self._line_up_close(Close(utterance, upto, speech_end, time.monotonic()))
+        if utterance is not None:
+            self._line_up_close(utterance, self._speech(utterance, speech_end, heard_until))
 
     def _cut(self, utterance: Utterance) -> None:
         """Close an utterance that outgrows the window at its quietest, and go on from there."""
@@ -238,72 +280,32 @@ class Stream:
         latest = max(1, int((settled - first) / WINDOW_SECONDS))
         smoothed = np.convolve(self._recent, np.ones(3) / 3, mode="same")[:latest]
         cut = first + (int(np.argmin(smoothed)) + 0.5) * WINDOW_SECONDS
-        self._line_up_close(Close(utterance, round(cut * SAMPLE_RATE), cut, time.monotonic()))
+        speech = Speech(utterance.audio_start, utterance.speech_start, cut, cut)
+        self._line_up_close(utterance, speech)
         self._number += 1
         self._open = Utterance(self._number, cut, cut, continues=utterance)
         self._emit(SpeechStarted(self._number, cut))
 
-    def _line_up_close(self, close: Close) -> None:
-        self.tasks = [
-            task
-            for task in self.tasks
-            if not (isinstance(task, Update) and task.utterance is close.utterance)
-        ]
-        self.tasks.append(close)
-        self._spoken_until, self._closed_until = close.speech_end, close.upto / SAMPLE_RATE
-        self._emit(UtteranceEnded(close.utterance.number, close.speech_end, self._endpointer.now))
-
-    def _end_of_audio(self) -> None:
-        end = self._endpointer.finish()
-        if end is not None:
-            self._close(end.at, self._audio.end / SAMPLE_RATE)
+    def _line_up_close(self, utterance: Utterance, speech: Speech) -> None:
+        self._line_up(Close(utterance, speech, time.monotonic()))
+        self._spoken_until, self._closed_until = speech.end, speech.audio_end
+        self._emit(UtteranceEnded(utterance.number, speech.end, self._endpointer.now))
 
     def _speak(self, language: str) -> Voice:
         options = self._stream_options
         return Voice.of(self._model, self._options, language, options.task, options.static_prompt)
 
-    def _reader(self, audio: NDArray[np.float32], over: bool) -> Voice | None:
-        """The voice to read `audio` with; None while too little of it tells the language."""
+    def _reader(self, start: float, upto: float, over: bool) -> Job[Voice | None]:
+        """The voice to read that audio with; None while too little of it tells the language."""
         if self._voice is None:
             language = self._stream_options.language
-            enough = len(audio) >= DETECTION_SECONDS * SAMPLE_RATE
+            enough = upto - start >= DETECTION_SECONDS
             if language == "auto":
                 if not enough and not over:
                     return None
-                language = detect_language(self._model, audio, self._options.padding)
+                audio = self._between(start, upto)
+                language = yield from detect_language(self._model, audio, self._options.padding)
                 if not enough:
                     return self._speak(language)
             self._voice = self._speak(language)
         return self._voice
-
-
-class _Audio:
-    """The part of a stream's audio that is still needed, addressed by sample of the stream."""
-
-    def __init__(self) -> None:
-        self._buffer = np.zeros(8 * SAMPLE_RATE, dtype=np.float32)
-        self.start = 0
-        self.end = 0
-
-    def append(self, samples: NDArray[np.float32]) -> None:
-        held = self.end - self.start
-        if held + len(samples) > len(self._buffer):
-            larger = np.zeros(2 * (held + len(samples)), dtype=np.float32)
-            larger[:held] = self._buffer[:held]
-            self._buffer = larger
-        self._buffer[held : held + len(samples)] = samples
-        self.end += len(samples)
-
-    def slice(self, start: int, end: int) -> NDArray[np.float32]:
-        """A copy of the samples from `start` to `end`, as far as they are held."""
-        first, last = max(0, start - self.start), max(0, min(end, self.end) - self.start)
-        return self._buffer[first:last].copy()
-
-    def forget(self, before: int) -> None:
-        """Drop samples before the given one, a second or more at a time."""
-        surplus = min(before, self.end) - self.start
-        if surplus < SAMPLE_RATE:
-            return
-        held = self.end - self.start
-        self._buffer[: held - surplus] = self._buffer[surplus:held].copy()
-        self.start += surplus

@@ -1,18 +1,20 @@
 """One utterance of one side, from its first sound to its final text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.alignatt import settled
-from fsbot.engine.decoding import Decoded, decode
+from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
-from fsbot.engine.final import FinalDecoder
+from fsbot.engine.final import FinalText, Listen
+from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import group_tokens, timed_words
+from fsbot.engine.words import group_tokens, timed_words, words_beyond
+
+LIVE_CONTEXT = 3.0
+"""Seconds before the last committed word that stay in the window of an utterance that is long."""
 
 LIVE_REWIND = 50
 """Frames (1 s) that attention may jump back before the rest of a window counts as invented."""
@@ -21,7 +23,7 @@ LIVE_REWIND = 50
 @dataclass(frozen=True, slots=True)
 class _Held:
     word: Word
-    tokens: list[int]
+    tokens: Sequence[int]
 
 
 class Utterance:
@@ -45,60 +47,83 @@ class Utterance:
         self.speech_start = speech_start
         self.spoken: list[Word] = []
         self._earliest = speech_start
-        self._context = context
+        self.context = context
         self._continues = continues
-        self._committed_tokens: list[int] = []
-        self._word_tokens: list[list[int]] = []
+        self._inherited: tuple[int, ...] = ()
+        self._word_tokens: list[Sequence[int]] = []
         self._held: list[_Held] = []
         self._heard_until = audio_start
 
-    def update(self, voice: Voice, audio: NDArray[np.float32]) -> WordsCommitted | None:
+    def update(
+        self, voice: Voice, listen: Listen, upto: float
+    ) -> Job[WordsCommitted | None]:
         """Decode what has been heard so far and commit what AlignAtt calls settled.
 
-        audio: 16 kHz samples from `audio_start` on. None if there is nothing new to say.
+        upto: second of the stream. None if there is nothing new to say.
         """
         said_before = self._tentative
-        decoded = self._hear(voice, audio)
+        self._inherit()
+        start, prefix = self._window()
+        audio = listen(start, upto)
         frames = len(audio) // SAMPLES_PER_FRAME
+        draft = [token for held in self._held for token in held.tokens]
+        task = voice.task(self.context, prefix, frames, LIVE_REWIND, draft)
+        decoded = yield Window(audio, voice.options.live_padding, task)
+        self._hold(voice, decoded, start, upto)
         ready = settled(decoded.frames, frames, voice.options.frame_threshold)
         count = self._whole_words(ready, decoded.complete)
         if not count and self._tentative == said_before:
             return None
         return self._commit(voice, count)
 
-    def flush(
-        self, voice: Voice, audio: NDArray[np.float32], speech_end: float
-    ) -> WordsCommitted | None:
-        """The words AlignAtt held back, now that the utterance is over; None if there are none.
+    def preview(self, voice: Voice, text: FinalText) -> WordsCommitted | None:
+        """What the final text would be if this pause ended the utterance.
 
-        speech_end: second of the stream. Usually the latest update has heard all of the speech,
-        and its tentative words are the ones.
+        Its words beyond the committed ones are the new tentative ones; those that are long enough
+        ago are committed. None if there is nothing new to say.
         """
-        audio_end = self.audio_start + len(audio) / SAMPLE_RATE
-        if self._heard_until < speech_end and self.committed_until < audio_end - FRAME_SECONDS:
-            self._hear(voice, audio)
-        self._held = [held for held in self._held if held.word.middle < audio_end]
-        return self._commit(voice, len(self._held), speech_final=True) if self._held else None
+        said_before = self._tentative
+        rest = words_beyond(self.spoken, text.words)
+        groups = text.groups[len(text.words) - len(rest) :]
+        words = self._monotonic(rest)
+        self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
+        self._heard_until = text.speech.audio_end
+        settled_until = self._heard_until - voice.options.frame_threshold * FRAME_SECONDS
+        ready = sum(word.end <= settled_until for word in words)
+        if not ready and self._tentative == said_before:
+            return None
+        return self._commit(voice, ready)
 
-    def final(
-        self, voice: Voice, decoder: FinalDecoder, speech_end: float, audio_end: float
-    ) -> tuple[UtteranceFinal, tuple[int, ...]]:
-        """The whole utterance decoded once more; also its tokens, context for the next ones.
+    def flush(self, voice: Voice, text: FinalText) -> WordsCommitted | None:
+        """The last live words, now that the utterance is over and its final text is known.
 
-        speech_end, audio_end: seconds of the stream.
+        They are what the final text has beyond those committed; None if there is nothing.
         """
-        speech = (self.speech_start, speech_end)
-        text = decoder.decode(voice, self._context, self.audio_start, speech, audio_end)
-        words = self._within_speech(text.words, speech_end)
-        event = UtteranceFinal(
+        rest = self._monotonic(words_beyond(self.spoken, text.words))
+        if not rest:
+            return None
+        self._held = [_Held(word, ()) for word in rest]
+        self._heard_until = text.speech.audio_end
+        return self._commit(voice, len(rest), speech_final=True)
+
+    def final(self, voice: Voice, text: FinalText) -> UtteranceFinal:
+        """The final text, which replaces the live one."""
+        end = max(text.speech.end, self.speech_start)
+        words = self._within_speech(text.words, end)
+        return UtteranceFinal(
             self.number,
             tuple(words),
             self.speech_start,
-            max(speech_end, self.speech_start),
+            end,
             revised=joined(words, voice.language) != joined(self.spoken, voice.language),
             language=voice.language,
         )
-        return event, text.tokens
+
+    @property
+    def draft(self) -> list[int]:
+        """Tokens of all that has been heard of it live, committed or not."""
+        committed = [token for group in self._word_tokens for token in group]
+        return committed + [token for held in self._held for token in held.tokens]
 
     def tokens_behind(self, cut: float) -> tuple[int, ...]:
         """Tokens of the words committed from the audio behind `cut`, a second of the stream."""
@@ -117,23 +142,36 @@ class Utterance:
     def _tentative(self) -> tuple[Word, ...]:
         return tuple(held.word for held in self._held)
 
-    def _hear(self, voice: Voice, audio: NDArray[np.float32]) -> Decoded:
-        """Decode behind what is committed; the words found are held until they are committed."""
+    def _inherit(self) -> None:
+        """Take over what the utterance before a cut has said of this one's audio."""
         if self._continues is not None:
-            self._committed_tokens += self._continues.tokens_behind(self.audio_start)
+            self._inherited = self._continues.tokens_behind(self.audio_start)
             self._earliest = max(self.speech_start, self._continues.committed_until)
             self._continues = None
-        features = voice.model.encode(audio, voice.options.padding)
-        frames = len(audio) // SAMPLES_PER_FRAME
-        task = voice.task(self._context, self._committed_tokens, frames, LIVE_REWIND)
-        decoded = decode(voice.model, features, task)
-        self._heard_until = self.audio_start + len(audio) / SAMPLE_RATE
+
+    def _window(self) -> tuple[float, list[int]]:
+        """Where the next live window starts, and the tokens that are said in it already.
+
+        Long after its start an utterance's first words are settled, and hearing them again only
+        costs: the window begins at a word a few seconds before the last one committed.
+        """
+        start, first = self.audio_start, 0
+        for number, word in enumerate(self.spoken):
+            if word.end <= self.committed_until - LIVE_CONTEXT:
+                start, first = word.end, number + 1
+        if start - self.audio_start < LIVE_CONTEXT:
+            start, first = self.audio_start, 0
+        inherited = self._inherited if first == 0 else ()
+        return start, [*inherited, *chain.from_iterable(self._word_tokens[first:])]
+
+    def _hold(self, voice: Voice, decoded: Decoded, start: float, upto: float) -> None:
+        """The words found are held until they are committed."""
+        self._heard_until = upto
         self._held = []
         if not decoded.silent:
-            words = self._monotonic(timed_words(voice.tokenizer, decoded, self.audio_start))
+            words = self._monotonic(timed_words(voice.tokenizer, decoded, start))
             groups = group_tokens(voice.tokenizer, decoded.tokens)
             self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
-        return decoded
 
     def _whole_words(self, ready: int, complete: bool) -> int:
         """How many held words lie within the first `ready` tokens and are known to be whole.
@@ -152,7 +190,6 @@ class Utterance:
         for held in committed:
             self.spoken.append(held.word)
             self._word_tokens.append(held.tokens)
-            self._committed_tokens += held.tokens
         return WordsCommitted(
             self.number,
             tuple(held.word for held in committed),
@@ -163,7 +200,7 @@ class Utterance:
             voice.language,
         )
 
-    def _monotonic(self, words: list[Word]) -> list[Word]:
+    def _monotonic(self, words: Sequence[Word]) -> list[Word]:
         """Times that never go back behind a word that has been committed."""
         earliest = self.committed_until
         ordered = []
@@ -173,11 +210,11 @@ class Utterance:
             earliest = ordered[-1].end
         return ordered
 
-    def _within_speech(self, words: list[Word], speech_end: float) -> list[Word]:
+    def _within_speech(self, words: Sequence[Word], end: float) -> list[Word]:
         """The first word begins where speech was heard to begin, the last ends where it ended."""
         if not words:
-            return words
-        start, end = self.speech_start, max(speech_end, self.speech_start)
+            return []
+        start = self.speech_start
         words = [
             replace(
                 word, start=min(max(word.start, start), end), end=min(max(word.end, start), end)

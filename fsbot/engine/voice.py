@@ -1,5 +1,6 @@
 """How one side is read: model, language, and what stands before its words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,9 +38,8 @@ class Voice:
         static_prompt: str = "",
     ) -> "Voice":
         """`language` is one of Whisper's codes; `task` transcribe or translate."""
-        whisper = model.whisper
         tokenizer, never, never_first = _reading(
-            whisper.is_multilingual, whisper.num_languages, language, task, model.dims.n_vocab
+            model.is_multilingual, model.num_languages, language, task, model.dims.n_vocab
         )
         prompt = []
         if static_prompt.strip():
@@ -49,22 +49,27 @@ class Voice:
             model,
             options,
             tokenizer,
-            language if whisper.is_multilingual else "en",
+            language if model.is_multilingual else "en",
             tuple(prompt[-limit:]),
-            never,
-            never_first,
+            never.to(model.device),
+            never_first.to(model.device),
         )
 
     def task(
-        self, context: tuple[int, ...], prefix: list[int], frames: int, rewind_frames: int
+        self,
+        context: Sequence[int],
+        prefix: Sequence[int],
+        frames: int,
+        rewind_frames: int,
+        draft: Sequence[int] = (),
     ) -> DecodingTask:
         """A window of `frames` real audio frames whose text begins with the tokens `prefix`.
 
-        rewind_frames: how far attention may jump back.
+        rewind_frames: how far attention may jump back; draft: tokens that probably follow.
         """
         limit = int(self.model.dims.n_text_ctx * PROMPT_SHARE) - 1
         room = min(self.options.max_context_tokens, limit - len(self.static_prompt))
-        before = self.static_prompt + (context[-room:] if room > 0 else ())
+        before = (*self.static_prompt, *(context[-room:] if room > 0 else ()))
         prompt = self.tokenizer.sot_sequence_including_notimestamps
         if before:
             prompt = (self.tokenizer.sot_prev, *before, *prompt)
@@ -73,11 +78,12 @@ class Voice:
         return DecodingTask(
             prompt=prompt,
             prefix=tuple(prefix),
+            draft=tuple(draft),
             audio_frames=frames,
             max_tokens=max(1, min(budget, space)),
             start_token=self.tokenizer.sot,
             end_token=self.tokenizer.eot,
-            no_speech_token=self.tokenizer.no_speech,
+            watched=(self.tokenizer.no_speech,),
             never=self.never,
             never_first=self.never_first if prefix else self.never,
             beams=self.options.beams,

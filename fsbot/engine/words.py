@@ -2,7 +2,7 @@
 
 import codecs
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -75,6 +75,30 @@ def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> 
         )
         position = following
     return words
+
+
+def words_beyond(said: Sequence[Word], whole: Sequence[Word]) -> list[Word]:
+    """What `whole` has behind the part of it that `said` is.
+
+    The part is the beginning of `whole` that is fewest word edits away from `said`; of several the
+    one that ends nearest to it in time.
+    """
+    if not said:
+        return list(whole)
+    edits = list(range(len(whole) + 1))
+    for count, word in enumerate(map(_plain, said), start=1):
+        diagonal, edits[0] = edits[0], count
+        for position, other in enumerate(map(_plain, whole), start=1):
+            substituted = diagonal + (word != other)
+            diagonal = edits[position]
+            edits[position] = min(substituted, diagonal + 1, edits[position - 1] + 1)
+    ends = [whole[0].start if whole else 0.0, *(word.end for word in whole)]
+    part = min(range(len(edits)), key=lambda n: (edits[n], abs(ends[n] - said[-1].end)))
+    return list(whole[part:])
+
+
+def _plain(word: Word) -> str:
+    return word.text.casefold().strip(string.punctuation + "«»…“”’ ")
 
 
 def unspoken_tokens(tokenizer: Tokenizer) -> list[int]:
