@@ -50,7 +50,8 @@ def read_other_system(path: Path) -> OtherSystem:
     """What `python -m fsbot.bench.simulstreaming` has written. Raises UserError."""
     content = _read(path, "--reference-results")
     try:
-        calls, readings = {}, {}
+        calls: dict[str, OtherTrack] = {}
+        readings: dict[str, OtherTrack] = {}
         for track in content["tracks"]:
             made = OtherTrack(
                 track["lang"],
@@ -59,10 +60,7 @@ def read_other_system(path: Path) -> OtherSystem:
                 track["text"],
                 tuple(TimedWord(w["text"], float(w["emission_time"])) for w in track["words"]),
             )
-            if track["set"] == "calls":
-                calls[track["track"]] = made
-            else:
-                readings[track["track"].split("/")[-1 if "long/" in track["track"] else 0]] = made
+            (calls if track["set"] == "calls" else readings)[track["track"]] = made
         return OtherSystem(
             content.get("system", "SimulStreaming"),
             calls,

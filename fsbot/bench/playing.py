@@ -204,6 +204,7 @@ class Stage:
     def strike(self) -> Played:
         """End the bot politely, then the load generator; what came of it all."""
         usage = self._usage or self.usage_since(self._began)
+        complaints = self._read_complaints()  # before the end, which may leave calls unfinished
         self.bot.end()
         self.board.hears_no_more()
         if not self.board.wait(10.0):
@@ -213,7 +214,7 @@ class Stage:
             uuid: PlayedCall(uuid, tuple(arrivals), _clock(clocks.get(uuid, [])))
             for uuid, arrivals in self._arrivals.items()
         }
-        return Played(calls, usage, self._read_trace(calls), self._read_complaints())
+        return Played(calls, usage, self._read_trace(calls), complaints)
 
     def _start_bot(self, port: int) -> Program:
         arguments = [

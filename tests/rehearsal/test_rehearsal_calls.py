@@ -364,3 +364,17 @@ def test_many_calls_keep_to_the_wall_clock(
         assert size % 1280 == 0
         assert 0.5 * 64000 < size <= 64000
         assert call.recorded[0].cause == "success-silence"
+
+
+def test_a_call_may_begin_inside_its_sound(
+    switch: RehearsalSwitch, client: RawClient, tmp_path: Path
+) -> None:
+    client.login()
+    sound = speech(1.0, stereo=True)
+    call = switch.place(CallScript(sound, offset=0.6, repeat=2, tail=0))
+    began = call.position
+    assert record(client, call.uuid, tmp_path / "x.raw") == "+OK Success\n"
+    assert switch.wait(lambda: call.finished, 5)
+    assert began >= 30
+    assert call.position == 100
+    assert call.recorded[0].file.seconds_written < 1.41
