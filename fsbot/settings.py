@@ -36,18 +36,19 @@ class Pace:
 
     `chunk`: seconds of new audio per update. `frame_threshold`: how near (in frames of 20 ms) to
     the end of the audio a token may listen and still be committed. `beams`: hypotheses kept while
-    decoding.
+    decoding. `min_silence`: seconds of silence that end an utterance.
     """
 
     chunk: float
     frame_threshold: int
     beams: int
+    min_silence: float
 
 
 PRESETS = {
-    "fast": Pace(chunk=0.3, frame_threshold=15, beams=1),
-    "balanced": Pace(chunk=0.5, frame_threshold=25, beams=1),
-    "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5),
+    "fast": Pace(chunk=0.3, frame_threshold=15, beams=1, min_silence=0.25),
+    "balanced": Pace(chunk=0.5, frame_threshold=25, beams=1, min_silence=0.7),
+    "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5, min_silence=1.0),
 }
 
 
@@ -251,7 +252,7 @@ class Engine(Section):
         json_schema_extra={"allowed": "a code or name of Whisper's languages (fr, en, …), or auto"},
     )
     preset: Literal["fast", "balanced", "accurate"] = Field(
-        "balanced", description="sets chunk, frame_threshold and beams together"
+        "balanced", description="sets chunk, frame_threshold, beams and vad.min_silence together"
     )
     chunk: Annotated[float | None, BeforeValidator(_empty_is_none)] = Field(
         None, ge=0.05, le=10, description="seconds of new audio per update; empty: from preset"
@@ -269,6 +270,13 @@ class Engine(Section):
         description="hypotheses kept while decoding, 1 is greedy; empty: from preset",
     )
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
+    workers: int = Field(
+        1, ge=1, le=64, description="inferences at a time, each with its own threads"
+    )
+    precision: Literal["auto", "float32", "int8", "float16", "bfloat16"] = Field(
+        "auto",
+        description="number format of the model; auto: int8 on a CPU, float16 on a GPU",
+    )
     static_prompt: Line = Field(
         "", description="names and terms that calls are about, shown to the model at all times"
     )
@@ -282,7 +290,7 @@ class Engine(Section):
 
     @property
     def pace(self) -> Pace:
-        """chunk, frame_threshold and beams in force: the preset's, unless set themselves."""
+        """The preset's pace, with chunk, frame_threshold and beams as set themselves."""
         preset = PRESETS[self.preset]
         return Pace(
             chunk=preset.chunk if self.chunk is None else self.chunk,
@@ -290,6 +298,7 @@ class Engine(Section):
             if self.frame_threshold is None
             else self.frame_threshold,
             beams=preset.beams if self.beams is None else self.beams,
+            min_silence=preset.min_silence,
         )
 
 
@@ -299,8 +308,11 @@ class Vad(Section):
     threshold: float = Field(
         0.3, gt=0, lt=1, description="probability from which 32 ms of sound are speech"
     )
-    min_silence: float = Field(
-        0.6, ge=0.05, le=10, description="seconds of silence that end an utterance"
+    min_silence: Annotated[float | None, BeforeValidator(_empty_is_none)] = Field(
+        None,
+        ge=0.05,
+        le=10,
+        description="seconds of silence that end an utterance; empty: from preset",
     )
     lead_in: float = Field(
         0.5, ge=0, le=2, description="seconds before the first sound of speech that are decoded too"

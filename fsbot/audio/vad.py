@@ -30,7 +30,6 @@ class SileroModel:
     def __init__(self) -> None:
         self.network = load_silero_vad()._model_8k
 
-
     @torch.inference_mode()
     def judge(self, streams: Sequence["SpeechProbability"]) -> list[float]:
         """Probability of speech of the next window of each stream, which all have one."""
@@ -78,14 +77,13 @@ class EndpointerOptions:
 
     threshold: probability from which a window is speech (0 to 1); below threshold - 0.15 it is
     silence, between the two it stays what it was. min_speech: speech shorter than this opens no
-    utterance. min_silence: silence that ends an utterance whatever was said; `Endpointer.end_after`
-    shortens it for one. onset: how late Silero is to notice a
+    utterance. min_silence: silence that ends an utterance. onset: how late Silero is to notice a
     voice, taken off the start it reports (median over the turns of recorded calls: 0.09).
     """
 
     threshold: float = 0.3
     min_speech: float = 0.096
-    min_silence: float = 0.6
+    min_silence: float = 0.7
     onset: float = 0.1
 
     @property
@@ -113,7 +111,7 @@ class Endpointer:
     def __init__(self, options: EndpointerOptions) -> None:
         self._options = options
         self._min_speech = _windows(options.min_speech)
-        self._min_silence = self._patience = _windows(options.min_silence)
+        self._min_silence = _windows(options.min_silence)
         # All counted in windows: sums of 0.032 s would make a duration depend on when it is.
         self._now = 0
         self._last_speech = 0
@@ -139,10 +137,6 @@ class Endpointer:
     def in_speech(self) -> bool:
         return self._started
 
-    def end_after(self, silence: float) -> None:
-        """End this utterance after so many seconds of silence, if no speech comes before."""
-        self._patience = _windows(silence)
-
     def feed(self, probability: float) -> SpeechStart | SpeechEnd | None:
         """Take in the next window's probability."""
         speaking = self._started and self._last_speech == self._now
@@ -152,8 +146,7 @@ class Endpointer:
             return self._wait_for_speech(speech)
         if speech:
             self._last_speech = self._now
-            self._patience = self._min_silence
-        elif self._now - self._last_speech >= self._patience:
+        elif self._now - self._last_speech >= self._min_silence:
             return self.finish()
         return None
 

@@ -95,9 +95,7 @@ class _Hypothesis:
         """Mean log-probability, its end included: long and short hypotheses compare."""
         return sum(self.log_probs) / max(1, len(self.log_probs))
 
-    def extended(
-        self, token: int, log_prob: float, frame: int, attention: Tensor
-    ) -> "_Hypothesis":
+    def extended(self, token: int, log_prob: float, frame: int, attention: Tensor) -> "_Hypothesis":
         return replace(
             self,
             tokens=[*self.tokens, token],

@@ -44,7 +44,8 @@ class Encoder:
         x = mel.T
         for convolution in self._convolutions:
             x = F.gelu(convolution(x))
-        return x + self._positions[: len(x)]
+        positions: Tensor = self._positions[: len(x)]
+        return x + positions
 
 
 class _Convolution:
@@ -73,7 +74,7 @@ class _Block:
 
     def __call__(self, x: Tensor, lengths: list[int]) -> Tensor:
         projected = self._query_key_value(self._attention_norm(x))
-        attended = [self._attend(window) for window in projected.split(lengths)]
+        attended = [self._attend(window) for window in torch.split(projected, lengths)]
         x = x + self._out(torch.cat(attended))
         return x + self._down(F.gelu(self._up(self._mlp_norm(x))))
 

@@ -79,7 +79,8 @@ class UtteranceEnded:
 class UtteranceFinal:
     """The whole utterance decoded once more, its words replacing the live text.
 
-    start, end: the speech it covers; revised: the text differs from the live text.
+    start, end: from the first sound of speech to where its end was decided, the silence in between
+    included; revised: the text differs from the live text.
     """
 
     utterance: int

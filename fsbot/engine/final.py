@@ -40,8 +40,6 @@ On 14 recorded calls that is every third utterance; their word errors fall by 5 
 
 SEARCH_BEAMS = 5
 
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
-
 HALLUCINATED_SILENCE = 1.5
 """A text that ends this long before the speech does is tried again without what stood before."""
 
@@ -69,16 +67,6 @@ class FinalText:
     tokens: tuple[int, ...]
     complete: bool
     mean_log_prob: float
-
-    @property
-    def sounds_complete(self) -> bool:
-        """It reads like a whole sentence, so the pause behind it probably ends the turn."""
-        return (
-            self.complete
-            and bool(self.words)
-            and self.words[-1].text.endswith(_SENTENCE_ENDS)
-            and not self.words[-1].text.endswith("...")
-        )
 
 
 class FinalDecoder:

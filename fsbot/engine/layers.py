@@ -68,7 +68,10 @@ def _packed_product(quantised: Tensor, scale: Tensor) -> Linear | None:
     None where PyTorch has no such kernel, or where the CPU adds up pairs of products in 16 bits
     (without VNNI), which overflows at the full range of 8 bits.
     """
-    if not torch.cpu._is_vnni_supported() or "x86" not in torch.backends.quantized.supported_engines:
+    if (
+        not torch.cpu._is_vnni_supported()
+        or "x86" not in torch.backends.quantized.supported_engines
+    ):
         return None
     torch.backends.quantized.engine = "x86"
     weight = torch._make_per_channel_quantized_tensor(
@@ -77,7 +80,7 @@ def _packed_product(quantised: Tensor, scale: Tensor) -> Linear | None:
     packed = torch.ops.quantized.linear_prepack(weight, None)
     multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
     # Activations are unsigned in this kernel: level 128 is zero.
-    return lambda rows: multiply(rows, 1 / _LEVELS, 128, packed)  # type: ignore[no-any-return]
+    return lambda rows: multiply(rows, 1 / _LEVELS, 128, packed)
 
 
 def linear(weight: Tensor, bias: Tensor | None, precision: Precision) -> Linear:

@@ -56,7 +56,7 @@ class SpeechModel:
         wanted = len(samples) + round(padding * SAMPLE_RATE)
         # A whole number of encoder frames, so that frame k always starts at k * 0.02 s.
         wanted = min(N_SAMPLES, -(-wanted // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME)
-        mel = log_mel_spectrogram(
+        mel: Tensor = log_mel_spectrogram(
             torch.from_numpy(samples),
             n_mels=self.dims.n_mels,
             padding=wanted - len(samples),

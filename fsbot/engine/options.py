@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from fsbot.audio.vad import EndpointerOptions
 
+PREVIEW_LEAD = 0.15
+"""Seconds that decoding an utterance once more may take, at ease."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
@@ -13,12 +16,12 @@ class EngineOptions:
     of 0.02 s from the end of the audio within which a token has to wait; beams: 1 is greedy.
     padding: seconds of digital silence behind the audio of a whole utterance: with less than 3 the
     model repeats its end. live_padding: the same while it goes on, where its end does not count.
-    preview: seconds of silence after which an utterance is decoded as if it were over; if its text
-    sounds complete then, it is over after complete_silence. lead_in, lead_out: seconds of audio kept before and after what
+    sure_probability: a word less probable than this, 0 to 1, is committed only when two updates
+    running have heard it. lead_in, lead_out: seconds of audio kept before and after what
     the voice activity detection calls speech. max_utterance: seconds after which an utterance is
     closed at its quietest moment although speech goes on, at most 28 (the window is 30).
-    skip_late_updates: whether an update that is a chunk late may give way to the next one; a file
-    that is read as fast as it goes wants them all.
+    skip_late_updates: whether an update that is a chunk late may give way to the next one, and
+    chunks may grow under load; a file that is read as fast as it goes wants them all.
     max_context_tokens: text of earlier utterances put before the next as context; 0 is none: on
     hard audio loops feed on it.
     """
@@ -28,14 +31,21 @@ class EngineOptions:
     beams: int = 1
     padding: float = 4.0
     live_padding: float = 2.0
-    preview: float = 0.3
-    complete_silence: float = 0.5
+    sure_probability: float = 0.6
     lead_in: float = 0.5
     lead_out: float = 0.3
     max_utterance: float = 24.0
     max_context_tokens: int = 0
     skip_late_updates: bool = True
     endpointer: EndpointerOptions = field(default_factory=EndpointerOptions)
+
+    @property
+    def preview_silence(self) -> float:
+        """Seconds of silence after which an utterance is decoded as if it were over.
+
+        Then its final text is ready when the silence has become long enough to end it.
+        """
+        return min(self.lead_out, self.endpointer.min_silence - PREVIEW_LEAD)
 
 
 @dataclass(frozen=True, slots=True)

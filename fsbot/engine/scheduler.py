@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import SileroModel
+from fsbot.engine.cadence import Cadence
 from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import StreamEvent, StreamFailed
 from fsbot.engine.inference import Job, Result, Window, infer
@@ -149,6 +150,7 @@ class Engine:
         """threads: CPU threads of one inference; workers: inferences at a time."""
         self.options = options
         self.times = EngineTimes()
+        self.cadence = Cadence(options.chunk)
         self._model = model
         self._silero = SileroModel()
         self._threads = threads
@@ -183,7 +185,7 @@ class Engine:
             if not cancelled.is_set():
                 on_event(event)
 
-        stream = Stream(self._model, self.options, options, deliver)
+        stream = Stream(self._model, self.options, self.cadence, options, deliver)
         self.tell(_Open(stream))
         return StreamHandle(self, stream, cancelled)
 
@@ -309,13 +311,14 @@ class Engine:
             if batch and (seconds > MOST_SECONDS or len(batch) >= min(share, MOST_WINDOWS)):
                 break
             batch.append(run)
+        now = time.monotonic()
         for run in batch:
             run.inferring = True
+            if isinstance(run.task, Update) and self.options.skip_late_updates:
+                self.cadence.observe(now - run.task.since)
         return batch
 
-    def _report(
-        self, batch: list[_Run], results: list[Decoded | Exception], spent: float
-    ) -> None:
+    def _report(self, batch: list[_Run], results: list[Decoded | Exception], spent: float) -> None:
         for run, result in zip(batch, results, strict=True):
             self._count(run.task, spent / len(batch))
             if run not in self._runs:

@@ -4,6 +4,7 @@ A stream does its work in two kinds of step, so that a scheduler can choose what
 many streams: listening (cheap: voice activity detection) and jobs (inferences).
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SpeechProbability, SpeechStart
 from fsbot.engine.buffer import AudioBuffer
+from fsbot.engine.cadence import Cadence
 from fsbot.engine.events import (
     AudioCovered,
     SpeechStarted,
@@ -62,10 +64,14 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The utterance is over: its last live words, and its final text."""
+    """The utterance is over: its last live words, and its final text.
+
+    decided_at: second of the stream.
+    """
 
     utterance: Utterance
     speech: Speech
+    decided_at: float
     since: float
 
 
@@ -79,11 +85,13 @@ class Stream:
         self,
         model: SpeechModel,
         options: EngineOptions,
+        cadence: Cadence,
         stream_options: StreamOptions,
         emit: Callable[[StreamEvent], None],
     ) -> None:
         self._model = model
         self._options = options
+        self._cadence = cadence
         self._stream_options = stream_options
         self._emit = emit
         self._voice: Voice | None = None
@@ -183,10 +191,8 @@ class Stream:
                 self._preview = yield from self._decode(utterance, voice, speech)
                 if (words := utterance.preview(voice, self._preview)) is not None:
                     self._emit(words)
-                if self._preview.sounds_complete:
-                    self._endpointer.end_after(self._options.complete_silence)
             case Close(utterance, speech):
-                yield from self._work_close(utterance, voice, speech)
+                yield from self._work_close(utterance, voice, speech, task.decided_at)
         self._emit(AudioCovered(task.utterance.number, upto))
 
     def fail(self, failure: StreamFailed) -> None:
@@ -197,7 +203,9 @@ class Stream:
         """Say that everything has been transcribed."""
         self._emit(StreamEnded(self._audio.end / SAMPLE_RATE))
 
-    def _work_close(self, utterance: Utterance, voice: Voice, speech: Speech) -> Job[None]:
+    def _work_close(
+        self, utterance: Utterance, voice: Voice, speech: Speech, decided_at: float
+    ) -> Job[None]:
         text = self._preview
         if text is None or text.speech != speech:
             text = yield from self._decode(utterance, voice, speech)
@@ -206,7 +214,7 @@ class Stream:
         self._context = (self._context + text.tokens)[-voice.model.dims.n_text_ctx :]
         if (words := utterance.flush(voice, text)) is not None:
             self._emit(words)
-        self._emit(utterance.final(voice, text))
+        self._emit(utterance.final(voice, text, decided_at))
 
     def _decode(self, utterance: Utterance, voice: Voice, speech: Speech) -> Job[FinalText]:
         return self._finals.decode(voice, utterance.context, speech, utterance.draft)
@@ -239,17 +247,18 @@ class Stream:
 
     def _grow(self, utterance: Utterance) -> None:
         now, last_speech = self._endpointer.now, self._endpointer.last_speech
+        preview_silence = self._options.preview_silence
         if now - utterance.audio_start >= self._options.max_utterance:
             self._cut(utterance)
         elif now > last_speech:
             # In a pause nothing new is said: what was, is heard again when the pause is longer.
-            if self._updated < last_speech and self._endpointer.silence >= self._options.preview:
+            if self._updated < last_speech and self._endpointer.silence >= preview_silence:
                 self._updated = now
                 speech = self._speech(utterance, last_speech, now)
                 self._line_up(Preview(utterance, speech, time.monotonic()))
         elif now >= self._next_update:
-            self._next_update = max(self._next_update, now - self._options.chunk)
-            self._next_update += self._options.chunk
+            chunk = self._cadence.chunk
+            self._next_update += chunk * math.ceil((now - self._next_update + 1e-6) / chunk)
             self._updated = now
             self._line_up(Update(utterance, now, time.monotonic()))
 
@@ -271,7 +280,8 @@ class Stream:
     def _close(self, speech_end: float, heard_until: float) -> None:
         utterance, self._open = self._open, None
         if utterance is not None:
-            self._line_up_close(utterance, self._speech(utterance, speech_end, heard_until))
+            speech = self._speech(utterance, speech_end, heard_until)
+            self._line_up_close(utterance, speech, heard_until)
 
     def _cut(self, utterance: Utterance) -> None:
         """Close an utterance that outgrows the window at its quietest, and go on from there."""
@@ -281,14 +291,14 @@ class Stream:
         smoothed = np.convolve(self._recent, np.ones(3) / 3, mode="same")[:latest]
         cut = first + (int(np.argmin(smoothed)) + 0.5) * WINDOW_SECONDS
         speech = Speech(utterance.audio_start, utterance.speech_start, cut, cut)
-        self._line_up_close(utterance, speech)
+        self._line_up_close(utterance, speech, cut)
         self._number += 1
         self._open = Utterance(self._number, cut, cut, continues=utterance)
         self._emit(SpeechStarted(self._number, cut))
 
-    def _line_up_close(self, utterance: Utterance, speech: Speech) -> None:
-        self._line_up(Close(utterance, speech, time.monotonic()))
-        self._spoken_until, self._closed_until = speech.end, speech.audio_end
+    def _line_up_close(self, utterance: Utterance, speech: Speech, decided_at: float) -> None:
+        self._line_up(Close(utterance, speech, decided_at, time.monotonic()))
+        self._spoken_until, self._closed_until = speech.end, decided_at
         self._emit(UtteranceEnded(utterance.number, speech.end, self._endpointer.now))
 
     def _speak(self, language: str) -> Voice:

@@ -16,6 +16,9 @@ from fsbot.engine.words import group_tokens, timed_words, words_beyond
 LIVE_CONTEXT = 3.0
 """Seconds before the last committed word that stay in the window of an utterance that is long."""
 
+SAME_WORD = 0.4
+"""Seconds between the starts of two hearings of one word, at most."""
+
 LIVE_REWIND = 50
 """Frames (1 s) that attention may jump back before the rest of a window counts as invented."""
 
@@ -54,9 +57,7 @@ class Utterance:
         self._held: list[_Held] = []
         self._heard_until = audio_start
 
-    def update(
-        self, voice: Voice, listen: Listen, upto: float
-    ) -> Job[WordsCommitted | None]:
+    def update(self, voice: Voice, listen: Listen, upto: float) -> Job[WordsCommitted | None]:
         """Decode what has been heard so far and commit what AlignAtt calls settled.
 
         upto: second of the stream. None if there is nothing new to say.
@@ -72,6 +73,7 @@ class Utterance:
         self._hold(voice, decoded, start, upto)
         ready = settled(decoded.frames, frames, voice.options.frame_threshold)
         count = self._whole_words(ready, decoded.complete)
+        count = self._sure_words(count, said_before, voice.options.sure_probability)
         if not count and self._tentative == said_before:
             return None
         return self._commit(voice, count)
@@ -106,15 +108,14 @@ class Utterance:
         self._heard_until = text.speech.audio_end
         return self._commit(voice, len(rest), speech_final=True)
 
-    def final(self, voice: Voice, text: FinalText) -> UtteranceFinal:
-        """The final text, which replaces the live one."""
-        end = max(text.speech.end, self.speech_start)
-        words = self._within_speech(text.words, end)
+    def final(self, voice: Voice, text: FinalText, decided_at: float) -> UtteranceFinal:
+        """The final text, which replaces the live one. decided_at: second of the stream."""
+        words = self._within_speech(text.words, max(text.speech.end, self.speech_start))
         return UtteranceFinal(
             self.number,
             tuple(words),
             self.speech_start,
-            end,
+            decided_at,
             revised=joined(words, voice.language) != joined(self.spoken, voice.language),
             language=voice.language,
         )
@@ -172,6 +173,17 @@ class Utterance:
             words = self._monotonic(timed_words(voice.tokenizer, decoded, start))
             groups = group_tokens(voice.tokenizer, decoded.tokens)
             self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
+
+    def _sure_words(self, count: int, said_before: Sequence[Word], probability: float) -> int:
+        """How many of the first `count` held words are probable, or were heard before as well."""
+        for number, held in enumerate(self._held[:count]):
+            heard_before = any(
+                held.word.text == word.text and abs(held.word.start - word.start) < SAME_WORD
+                for word in said_before
+            )
+            if held.word.probability < probability and not heard_before:
+                return number
+        return count
 
     def _whole_words(self, ready: int, complete: bool) -> int:
         """How many held words lie within the first `ready` tokens and are known to be whole.
