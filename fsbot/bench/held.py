@@ -76,9 +76,9 @@ def held(workshop: Workshop) -> CaseReport:
 
 def _try(workshop: Workshop, count: int) -> Trial:
     wishes, folder = workshop.wishes, workshop.place(f"held-{count}")
-    load = make_load(workshop.calls, count, folder, wishes.seed)
-    stage = Stage(load.planned, count, workshop.point.flags, folder)
     seconds = wishes.warm_up + wishes.held_seconds
+    load = make_load(workshop.calls, count, folder, wishes.seed, (wishes.warm_up, seconds))
+    stage = Stage(load.planned, count, workshop.point.flags, folder)
     with progress(f"{count} calls at a time, {workshop.point.name}", seconds) as advance, stage:
         stage.play()
         began = time.monotonic()
@@ -146,8 +146,8 @@ def _figures(trial: Trial) -> list[Figure]:
         ),
         *(
             limited(
-                f"{name}: speech of {side}s, mean (least {min(shares):.1f} %)",
-                float(np.mean(shares)),
+                f"{name}: speech of {side}s, the least (mean {np.mean(shares):.1f} %)",
+                min(shares),
                 "%",
                 100 * LEAST_SHARE,
                 ">= 35 %",

@@ -23,7 +23,7 @@ def memory(workshop: Workshop) -> CaseReport:
     """The resident set after the start, then every 10 s, with 8 calls at a time."""
     seconds = workshop.wishes.memory_seconds
     folder = workshop.place("memory")
-    load = make_load(workshop.calls, CALLS, folder, workshop.wishes.seed)
+    load = make_load(workshop.calls, CALLS, folder, workshop.wishes.seed, (0.0, seconds))
     stage = Stage(load.planned, CALLS, workshop.point.flags, folder)
     with progress(f"memory with {CALLS} calls", seconds) as advance, stage:
         samples = [(0.0, _megabytes(stage))]

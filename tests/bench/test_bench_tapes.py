@@ -13,6 +13,8 @@ from fsbot.bench.tones import RATE, TONES, write_music, write_tone
 from fsbot.errors import UserError
 
 LOUD = 8000
+WINDOW = (5.0, 45.0)
+"""Seconds after the start of a load."""
 
 
 def call(folder: Path, name: str = "call", language: str = "fr") -> Reference:
@@ -54,12 +56,12 @@ def test_both_sides_of_a_tape_speak_equally_much(tmp_path: Path) -> None:
 def test_a_load_is_drawn_but_not_by_luck(tmp_path: Path) -> None:
     calls = [call(tmp_path, f"fr-{n}") for n in range(5)]
     calls += [call(tmp_path, f"en-{n}", "en") for n in range(2)]
-    load = make_load(calls, 4, tmp_path, seed=1)
+    load = make_load(calls, 4, tmp_path, 1, WINDOW)
     assert sorted(planned.language for planned in load.planned) == ["en", "fr", "fr", "fr"]
     assert len({planned.offset for planned in load.planned}) == 4
     assert all(planned.repeat == 0 for planned in load.planned)
-    assert make_load(calls, 4, tmp_path, seed=1).planned == load.planned
-    assert make_load(calls, 4, tmp_path, seed=2).planned != load.planned
+    assert make_load(calls, 4, tmp_path, 1, WINDOW).planned == load.planned
+    assert make_load(calls, 4, tmp_path, 2, WINDOW).planned != load.planned
 
 
 @pytest.mark.parametrize("name", TONES)
