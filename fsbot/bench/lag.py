@@ -14,6 +14,11 @@ from fsbot.transcript.records import EndOfUtterance
 SAMPLE_EVERY = 0.1
 """Seconds between two looks at each stream."""
 
+TAIL_SECONDS = 0.5
+"""Sounds up to 30 dB below a turn's loudest are speech to the reference, and the last of them may
+come when the end of the utterance has been decided. No update ever covers them: they would wait
+until their side speaks again, however fast the bot is."""
+
 Span = tuple[float, float]
 """Beginning and end, Unix seconds of writing."""
 
@@ -62,12 +67,12 @@ def lag_samples(speech: Sequence[Span], covered: Sequence[Covered], window: Span
 
 
 def with_judged_silence(call: PlayedCall, covered: Sequence[Covered]) -> list[Covered]:
-    """The same lines, but the final text of an utterance covers all up to the moment at which its
-    end was decided: what lies between was listened to and taken for silence."""
+    """The same lines, but the final text of an utterance covers all up to TAIL_SECONDS after the
+    moment at which its end was decided: what lies between was listened to, or dies away."""
     decided: dict[tuple[str, int], tuple[float, float]] = {
         (record.side, record.utterance): (
             record.emitted_at,
-            call.answered_at + record.end + record.silence,
+            call.answered_at + record.end + record.silence + TAIL_SECONDS,
         )
         for record in call.records
         if isinstance(record, EndOfUtterance)

@@ -41,6 +41,7 @@ FRAMES_PER_SECOND = 50
 LATEST_TRANSCRIPT = 120.0
 """Seconds after the last call within which every transcript has to end."""
 POLL_SECONDS = 0.25
+COMPLAINT_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,8 @@ class Stage:
             except ValueError:
                 continue
             if line.get("level") in ("warning", "error", "critical"):
-                counted[line["event"]] = counted.get(line["event"], 0) + 1
+                event = str(line["event"]).strip().splitlines()[0][:COMPLAINT_LENGTH]
+                counted[event] = counted.get(event, 0) + 1
         return counted
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fsbot.catalogue import all_settings, by_name, nearest, toml_literal
+from fsbot.catalogue import Setting, all_settings, by_name, nearest, toml_literal
 from fsbot.errors import UserError
 from fsbot.settings import PRESETS, Settings
 from fsbot.sources import Configuration, load
@@ -28,14 +28,9 @@ class Point:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What is in force of [engine] and [vad], chunk and its like resolved."""
-        pace = self.settings.engine.pace
+        """What is in force of [engine] and [vad], the preset's share resolved."""
         return {
-            setting.name: _plain(
-                getattr(pace, setting.key, None)
-                if setting.section == "engine" and hasattr(pace, setting.key)
-                else getattr(getattr(self.settings, setting.section), setting.key)
-            )
+            setting.name: _plain(self._in_force(setting))
             for setting in all_settings()
             if setting.section in MEASURED_SECTIONS and setting.name not in OWN
         }
@@ -43,9 +38,12 @@ class Point:
     @property
     def summary(self) -> str:
         """The values that decide how soon text comes, in a line."""
-        shown = ("chunk", "frame_threshold", "beams")
-        paces = ", ".join(f"{key} {getattr(self.settings.engine.pace, key)}" for key in shown)
-        return f"{paces}, min_silence {self.settings.vad.min_silence}"
+        names = ("engine.chunk", "engine.frame_threshold", "engine.beams", "vad.min_silence")
+        return ", ".join(f"{name.split('.')[1]} {self.values[name]}" for name in names)
+
+    def _in_force(self, setting: Setting) -> object:
+        value = getattr(getattr(self.settings, setting.section), setting.key)
+        return getattr(self.settings.engine.pace, setting.key, None) if value is None else value
 
 
 def point_in_force(configuration: Configuration) -> Point:

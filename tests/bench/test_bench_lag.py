@@ -53,7 +53,7 @@ def test_an_update_never_uncovers() -> None:
 
 
 def test_what_was_taken_for_silence_may_count_as_heard() -> None:
-    call = played((3.9, end_of_utterance("caller", 1, end=2.6, decided=3.2, emitted=3.2)))
+    call = played((3.9, end_of_utterance("caller", 1, end=2.2, decided=2.8, emitted=3.2)))
     trace = [covered(2.9, 2.5), covered(3.4, 2.7)]
     spoken = [(2.0, 3.0), (6.0, 7.0)]
     assert lags(spoken, trace)[6.5] == pytest.approx(3.8)
