@@ -18,6 +18,7 @@ Linear = Callable[[Tensor], Tensor]
 """(…, inputs) to (…, outputs)."""
 
 _LEVELS = 127
+_ZERO_LEVEL = 128
 
 
 class FloatLinear:
@@ -63,24 +64,25 @@ def _product(quantised: Tensor, scale: Tensor) -> Linear:
 
 
 def _packed_product(quantised: Tensor, scale: Tensor) -> Linear | None:
-    """The same with weights packed for x86, up to four times faster for few rows.
+    """The same by oneDNN with weights packed for it, two to four times faster for few rows.
 
     None where PyTorch has no such kernel, or where the CPU adds up pairs of products in 16 bits
     (without VNNI), which overflows at the full range of 8 bits.
     """
-    if (
-        not torch.cpu._is_vnni_supported()
-        or "x86" not in torch.backends.quantized.supported_engines
-    ):
+    if not torch.cpu._is_vnni_supported() or not hasattr(torch.ops.onednn, "qlinear_pointwise"):
         return None
-    torch.backends.quantized.engine = "x86"
-    weight = torch._make_per_channel_quantized_tensor(
-        quantised, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0
-    )
-    packed = torch.ops.quantized.linear_prepack(weight, None)
-    multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
-    # Activations are unsigned in this kernel: level 128 is zero.
-    return lambda rows: multiply(rows, 1 / _LEVELS, 128, packed)
+    packed = torch.ops.onednn.qlinear_prepack(quantised, None)
+    zeros = torch.zeros(len(scale), dtype=torch.int64)
+    multiply = torch.ops.onednn.qlinear_pointwise.default
+
+    def product(rows: Tensor) -> Tensor:
+        # Activations are unsigned in this kernel: level 128 is zero, and truncation rounds.
+        levels = (rows * _LEVELS).add_(_ZERO_LEVEL + 0.5).to(torch.uint8)
+        scales = (levels, 1 / _LEVELS, _ZERO_LEVEL, packed, scale, zeros)
+        result: Tensor = multiply(*scales, None, 1.0, 0, torch.float32, "none", [], "")
+        return result
+
+    return product
 
 
 def linear(weight: Tensor, bias: Tensor | None, precision: Precision) -> Linear:

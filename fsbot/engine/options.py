@@ -30,7 +30,7 @@ class EngineOptions:
     frame_threshold: int = 25
     beams: int = 1
     padding: float = 4.0
-    live_padding: float = 2.0
+    live_padding: float = 1.0
     sure_probability: float = 0.6
     lead_in: float = 0.5
     lead_out: float = 0.3

@@ -178,6 +178,7 @@ class Stream:
         """The first of `tasks`, which the caller has seen to be there, as a job."""
         task = self.tasks.pop(0)
         upto = task.upto if isinstance(task, Update) else task.speech.audio_end
+        covered = task.decided_at if isinstance(task, Close) else upto
         over = isinstance(task, Close)
         voice = yield from self._reader(task.utterance.audio_start, upto, over)
         if voice is None:
@@ -193,7 +194,7 @@ class Stream:
                     self._emit(words)
             case Close(utterance, speech):
                 yield from self._work_close(utterance, voice, speech, task.decided_at)
-        self._emit(AudioCovered(task.utterance.number, upto))
+        self._emit(AudioCovered(task.utterance.number, covered))
 
     def fail(self, failure: StreamFailed) -> None:
         """Say that the stream cannot go on."""
