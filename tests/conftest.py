@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from whisper.model import Whisper
+
     from fsbot.engine.model import SpeechModel
 
 # A pytest that was started in the background ignores SIGINT, and the programs that tests interrupt
@@ -28,14 +30,21 @@ class Silent:
 
 
 @pytest.fixture(scope="session")
-def speech_model() -> "SpeechModel":
-    """Whisper base, its weights kept outside the clone."""
-    from fsbot.engine.model import SpeechModel
+def whisper_model() -> "Whisper":
+    """openai-whisper's base, its weights kept outside the clone."""
     from fsbot.weights import load_model
     from fsbot.weights.pull import pull
 
     pull("base", Silent())
-    return SpeechModel(load_model("base"))
+    return load_model("base")
+
+
+@pytest.fixture(scope="session")
+def speech_model(whisper_model: "Whisper") -> "SpeechModel":
+    """The same weights in fsbot's engine, in float32."""
+    from fsbot.engine.model import SpeechModel
+
+    return SpeechModel(whisper_model)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.esl.host, settings.esl.port) == ("127.0.0.1", 8021)
     assert settings.esl.password.get_secret_value() == "ClueCon"
     assert settings.engine.language == "fr"
-    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.5, 25, 1)
+    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.5, 25, 1, 0.7)
     assert settings.recordings.sample_rate == 16000
     assert not settings.recordings.each_leg
 
@@ -37,9 +37,9 @@ def test_settings_are_frozen_and_closed() -> None:
 @pytest.mark.parametrize(
     ("preset", "pace"),
     [
-        ("fast", Pace(0.3, 15, 1)),
-        ("balanced", Pace(0.5, 25, 1)),
-        ("accurate", Pace(1.0, 50, 5)),
+        ("fast", Pace(0.3, 15, 1, 0.25)),
+        ("balanced", Pace(0.5, 25, 1, 0.7)),
+        ("accurate", Pace(1.0, 50, 5, 1.0)),
     ],
 )
 def test_preset_sets_the_pace(preset: str, pace: Pace) -> None:
@@ -48,7 +48,7 @@ def test_preset_sets_the_pace(preset: str, pace: Pace) -> None:
 
 def test_each_part_of_a_preset_can_be_overridden() -> None:
     engine = Engine(preset="accurate", chunk=0.4, frame_threshold=30, beams=2)
-    assert engine.pace == Pace(0.4, 30, 2)
+    assert engine.pace == Pace(0.4, 30, 2, 1.0)
     assert Engine(preset="accurate", beams=1).pace == Pace(1.0, 50, 1)
     assert Engine.model_validate({"beams": ""}).pace.beams == 1
 

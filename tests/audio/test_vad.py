@@ -39,9 +39,20 @@ def speech() -> NDArray[np.float32]:
     return soxr.resample(samples, rate, RATE).astype(np.float32)
 
 
+def judge(
+    silero: SileroModel, stream: SpeechProbability, samples: NDArray[np.float32]
+) -> list[float]:
+    """What of the samples fills windows, window by window."""
+    stream.feed(samples)
+    judged = []
+    while stream.ready:
+        judged += silero.judge([stream])
+    return judged
+
+
 @pytest.fixture(scope="module")
 def whole(silero: SileroModel, speech: NDArray[np.float32]) -> list[float]:
-    return SpeechProbability(silero).feed(speech)
+    return judge(silero, SpeechProbability(), speech)
 
 
 def test_probabilities_are_those_of_silero_at_8_khz(
@@ -64,30 +75,31 @@ def test_probabilities_are_those_of_silero_at_8_khz(
 def test_pieces_change_nothing(
     silero: SileroModel, speech: NDArray[np.float32], whole: list[float], sizes: list[int]
 ) -> None:
-    probability = SpeechProbability(silero)
+    stream = SpeechProbability()
     judged: list[float] = []
     for piece in np.split(speech, np.cumsum(sizes)):
-        judged += probability.feed(piece)
+        judged += judge(silero, stream, piece)
     assert judged == whole
 
 
-def test_streams_do_not_share_their_past(
+def test_streams_judged_together_do_not_share_their_past(
     silero: SileroModel, speech: NDArray[np.float32], whole: list[float]
 ) -> None:
-    one, other = SpeechProbability(silero), SpeechProbability(silero)
-    judged: list[float] = []
-    for piece in np.array_split(speech, 20):
-        judged += one.feed(piece)
-        other.feed(-0.5 * piece)
-    assert judged == whole
+    one, other = SpeechProbability(), SpeechProbability()
+    one.feed(speech)
+    other.feed(-0.5 * speech)
+    judged = []
+    while one.ready:
+        judged.append(silero.judge([one, other])[0])
+    assert judged == pytest.approx(whole, abs=1e-5)
 
 
 def test_a_sentence_begins_and_ends_where_it_is_said(
     silero: SileroModel, speech: NDArray[np.float32]
 ) -> None:
     """Spoken from 0.556 s to 5.804 s."""
-    with_silence = np.append(speech, np.zeros(RATE // 2, np.float32))
-    start, end = run(SpeechProbability(silero).feed(with_silence), EndpointerOptions())
+    with_silence = np.append(speech, np.zeros(RATE, np.float32))
+    start, end = run(judge(silero, SpeechProbability(), with_silence), EndpointerOptions())
     assert start.at == pytest.approx(0.556, abs=0.15)
     assert end.at == pytest.approx(5.804, abs=0.15)
 

@@ -22,7 +22,7 @@ def large_babbler() -> SpeechModel:
 @pytest.fixture(scope="session")
 def features(speech_model: SpeechModel) -> Tensor:
     """The short sound, encoded as openai-whisper would: padded to 30 s."""
-    return speech_model.encode(sound("utterance-fr"), 30.0)
+    return speech_model.encode([sound("utterance-fr")], 30.0)[0]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsbot.engine.alignatt import MEDIAN_WIDTH, AttentionTracker, align_monotonically, settled
 
@@ -45,25 +46,37 @@ def attended_the_long_way(rows: Array) -> tuple[int, Array]:
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 4),
-    st.lists(st.integers(1, 5), min_size=1, max_size=4),
-    st.integers(1, 40),
-    st.integers(0, 20),
+    st.lists(st.tuples(st.integers(1, 6), st.integers(1, 40)), min_size=1, max_size=3),
+    st.integers(0, 4),
 )
 def test_running_sums_equal_the_whole_sequence(
-    seed: int, heads: int, pieces: list[int], frames: int, padding: int
+    seed: int, heads: int, windows: list[tuple[int, int]], steps: int
 ) -> None:
+    """Windows with so many first tokens and so much audio each, then some steps together."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (heads, 1, sum(pieces) + 1, frames + padding)
+    counts = [count for count, _ in windows]
+    limits = [limit for _, limit in windows]
+    frames, longest = max(limits) + 4, max(counts)
+    shape = (heads, len(windows), longest + steps, frames)
     rows = torch.rand(shape, generator=generator, dtype=torch.float64).mul(8).softmax(dim=-1)
-    tracker = AttentionTracker(frames)
-    taken = 0
-    for piece in [*pieces, 1]:
-        attended, attention = tracker.add(rows[:, :, taken : taken + piece])
-        taken += piece
-    frame, expected = attended_the_long_way(rows[:, 0, :, :frames].numpy())
-    assert attention.shape == (1, frames)
-    np.testing.assert_allclose(attention[0].numpy(), expected, rtol=1e-4, atol=1e-4)
-    assert expected[attended[0]] == pytest.approx(expected[frame], abs=1e-4)
+    tracker = AttentionTracker(limits, rows[:, :, :longest], counts)
+    found = [tracker.first(window, count - 1, count) for window, count in enumerate(counts)]
+    for window, (count, limit) in enumerate(windows):
+        attended, attention = found[window]
+        check(rows[:, window, :count].numpy(), limit, attended[0], attention[0])
+    for step in range(longest, longest + steps):
+        frames_of, together = tracker.add(rows[:, :, step : step + 1])
+        for window, (count, limit) in enumerate(windows):
+            said = [*range(count), *range(longest, step + 1)]
+            past = rows[:, window, said].numpy()
+            check(past, limit, frames_of[window][0], together[window, 0])
+
+
+def check(past: Array, limit: int, frame: int, attention: Tensor) -> None:
+    _, expected = attended_the_long_way(past)
+    np.testing.assert_allclose(attention[:limit].numpy(), expected[:limit], rtol=1e-4, atol=1e-4)
+    assert torch.isinf(attention[limit:]).all()
+    assert expected[frame] == pytest.approx(expected[:limit].max(), abs=1e-4)
 
 
 def test_frames_that_every_token_looks_at_do_not_count() -> None:
@@ -71,19 +84,30 @@ def test_frames_that_every_token_looks_at_do_not_count() -> None:
     rows[..., 0] = 0.6
     for token in range(3):
         rows[0, 0, token, 5 + 8 * token : 10 + 8 * token] = 0.05
-    (frame,), _ = AttentionTracker(30).add(rows)
+    (frame,), _ = AttentionTracker([30], rows, [3]).first(0, 2, 3)
     assert 21 <= frame < 26
 
 
 def test_hypotheses_take_their_past_along() -> None:
-    rows = torch.rand(2, 2, 6, 50, generator=torch.Generator().manual_seed(3))
-    both = AttentionTracker(50)
-    both.add(rows[:, :, :5])
-    both.reorder([1, 0, 1])
-    _, attention = both.add(rows[:, [1, 0, 1], 5:])
-    for row, hypothesis in enumerate([1, 0, 1]):
-        _, alone = AttentionTracker(50).add(rows[:, [hypothesis]])
-        torch.testing.assert_close(attention[row], alone[0], atol=1e-4, rtol=1e-3)
+    rows = torch.rand(2, 1, 7, 50, generator=torch.Generator().manual_seed(3))
+    several = AttentionTracker([50], rows[:, :, :4], [4])
+    several.widen(3)
+    several.add(rows[:, :, [4, 5, 4]])
+    several.reorder(torch.tensor([1, 0, 1]))
+    _, attention = several.add(rows[:, :, [6, 6, 6]])
+    for row, past in enumerate([[5, 6], [4, 6], [5, 6]]):
+        said = [0, 1, 2, 3, *past]
+        _, alone = AttentionTracker([50], rows[:, :, said], [6]).first(0, 5, 6)
+        torch.testing.assert_close(attention[0, row], alone[0], atol=1e-4, rtol=1e-3)
+
+
+def test_first_tokens_that_do_not_stand_leave_no_trace() -> None:
+    rows = torch.rand(2, 2, 6, 50, generator=torch.Generator().manual_seed(4))
+    tracker = AttentionTracker([50, 50], rows[:, :, :5], [5, 5])
+    tracker.truncate(1, 3)
+    _, attention = tracker.add(rows[:, :, 5:])
+    _, alone = AttentionTracker([50], rows[:, 1:, [0, 1, 2, 5]], [4]).first(0, 3, 4)
+    torch.testing.assert_close(attention[1, 0], alone[0], atol=1e-4, rtol=1e-3)
 
 
 def naive_warping(attention: Array) -> float:

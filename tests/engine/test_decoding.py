@@ -8,8 +8,10 @@ import torch
 import whisper
 from hearing import EVERY_UPDATE, RATE, plain, silence, sound, turns
 from torch import Tensor
+from whisper.model import Whisper
 
-from fsbot.engine.decoding import Decoded, DecodingTask, decode
+from fsbot.engine.decoding import Decoded, DecodingTask
+from fsbot.engine.decoding import decode as decode_all
 from fsbot.engine.guards import token_budget
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions
@@ -17,6 +19,12 @@ from fsbot.engine.voice import Voice
 from fsbot.engine.words import token_mask
 
 FRAMES = 319  # of the short sound
+
+
+def decode(model: SpeechModel, features: Tensor, task: DecodingTask) -> Decoded:
+    """One window by itself."""
+    [decoded] = decode_all(model, [features], [task])
+    return decoded
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +42,18 @@ def greedy(speech_model: SpeechModel, features: Tensor, task: DecodingTask) -> D
     return decode(speech_model, features, task)
 
 
-def likelihood(model: SpeechModel, features: Tensor, task: DecodingTask, decoded: Decoded) -> float:
+def likelihood(model: Whisper, features: Tensor, task: DecodingTask, decoded: Decoded) -> float:
     """Mean log-probability of the text and its end, by openai-whisper's own forward pass."""
     tokens = [*task.prompt, *decoded.tokens]
     with torch.inference_mode():
-        logits = model.whisper.decoder(torch.tensor([tokens]), features)[0]
+        logits = model.decoder(torch.tensor([tokens]), features[None])[0]
     following = torch.tensor([*decoded.tokens, task.end_token])
     log_probs = logits.log_softmax(dim=-1)[-len(following) :]
     return float(log_probs.gather(1, following[:, None]).mean())
 
 
 def test_greedy_is_openai_whispers(
-    speech_model: SpeechModel, features: Tensor, greedy: Decoded
+    whisper_model: Whisper, features: Tensor, greedy: Decoded
 ) -> None:
     options = whisper.DecodingOptions(
         language="fr",
@@ -55,11 +63,11 @@ def test_greedy_is_openai_whispers(
         suppress_blank=False,
         fp16=False,
     )
-    expected = whisper.decode(speech_model.whisper, features[0], options)
+    expected = whisper.decode(whisper_model, features, options)
     assert greedy.tokens == expected.tokens
     assert greedy.complete
     assert not greedy.silent
-    assert greedy.no_speech == pytest.approx(expected.no_speech_prob, abs=1e-4)
+    assert greedy.watched[0] == pytest.approx(expected.no_speech_prob, abs=1e-4)
     mean = sum(greedy.log_probs) / len(greedy.log_probs)
     assert mean == pytest.approx(expected.avg_logprob, abs=0.05)
 
@@ -72,13 +80,17 @@ def test_frames_rise_with_the_text_and_stay_in_the_audio(greedy: Decoded) -> Non
 
 
 def test_five_beams_find_nothing_less_likely(
-    speech_model: SpeechModel, features: Tensor, task: DecodingTask, greedy: Decoded
+    whisper_model: Whisper,
+    speech_model: SpeechModel,
+    features: Tensor,
+    task: DecodingTask,
+    greedy: Decoded,
 ) -> None:
     beams = decode(speech_model, features, replace(task, beams=5))
     assert beams.complete
     assert len(beams.frames) == len(beams.tokens) == len(beams.attention)
-    found = likelihood(speech_model, features, task, beams)
-    assert found >= likelihood(speech_model, features, task, greedy) - 1e-4
+    found = likelihood(whisper_model, features, task, beams)
+    assert found >= likelihood(whisper_model, features, task, greedy) - 1e-4
     # What the search believes of its text is what the model says of it.
     alone = decode(speech_model, features, replace(task, prefix=tuple(beams.tokens[:4])))
     if alone.tokens == beams.tokens[4:]:
@@ -146,13 +158,13 @@ def test_attention_that_jumps_back_ends_a_text(
 @pytest.mark.parametrize("level", [0.0, 0.003])
 def test_nobody_speaks_in_silence_and_noise(voice: Voice, seconds: float, level: float) -> None:
     noise = np.random.default_rng(5).standard_normal(round(seconds * RATE)).astype(np.float32)
-    encoded = voice.model.encode(noise * level, voice.options.padding)
+    [encoded] = voice.model.encode([noise * level], voice.options.padding)
     assert decode(voice.model, encoded, voice.task((), [], len(noise) // 320, 50)).silent
 
 
 def test_a_short_window_reads_as_well_as_a_long_one(voice: Voice, greedy: Decoded) -> None:
     samples = sound("utterance-fr")
-    encoded = voice.model.encode(samples, voice.options.padding)
+    [encoded] = voice.model.encode([samples], voice.options.padding)
     short = decode(voice.model, encoded, voice.task((), [], len(samples) // 320, 319))
     said = plain(str(turns("utterance-fr")[0]["text"])).split()
     text = plain(voice.tokenizer.decode(short.tokens)).split()

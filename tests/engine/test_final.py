@@ -1,12 +1,16 @@
 """The final text: with what was just said in its window, and whole however it was stopped."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
-from hearing import EVERY_UPDATE, RATE, Samples, between, plain, sound, turns
+from hearing import EVERY_UPDATE, RATE, between, plain, sound, turns
 from jiwer import wer
 
-from fsbot.engine import final, guards
-from fsbot.engine.final import PAUSE_SECONDS, WINDOW_SECONDS, FinalDecoder
+from fsbot.engine import final, guards, inference
+from fsbot.engine.decoding import Decoded
+from fsbot.engine.final import PAUSE_SECONDS, WINDOW_SECONDS, FinalDecoder, Speech
+from fsbot.engine.inference import Window, finish
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.voice import Voice
 
@@ -16,15 +20,15 @@ FIRST, SECOND, THIRD, FOURTH = turns("demo-fr")[1:5]
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds of every window encoded during the test."""
+    """Seconds of every window decoded greedily during the test."""
     lengths: list[float] = []
-    encode = SpeechModel.encode
+    infer = inference.infer
 
-    def encode_and_note(self: SpeechModel, samples: Samples, padding: float) -> object:
-        lengths.append(len(samples) / RATE)
-        return encode(self, samples, padding)
+    def infer_and_note(model: SpeechModel, asked: Sequence[Window]) -> list[Decoded]:
+        lengths.extend(len(window.samples) / RATE for window in asked if window.task.beams == 1)
+        return infer(model, asked)
 
-    monkeypatch.setattr(SpeechModel, "encode", encode_and_note)
+    monkeypatch.setattr(inference, "infer", infer_and_note)
     return lengths
 
 
@@ -44,7 +48,9 @@ def span(turn: dict[str, object]) -> tuple[float, float]:
 
 def read(decoder: FinalDecoder, voice: Voice, turn: dict[str, object]) -> str:
     start, end = span(turn)
-    text = decoder.decode(voice, (), start - 0.4, (start, end), end + 0.3)
+    speech = Speech(start - 0.4, start, end, end + 0.3)
+    text = finish(voice.model, decoder.decode(voice, (), speech, ()))
+    decoder.accept(text)
     assert plain(voice.tokenizer.decode(list(text.tokens))) == plain(
         " ".join(word.text for word in text.words)
     )

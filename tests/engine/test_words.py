@@ -100,7 +100,7 @@ def decoded(tokens: list[int], spans: list[tuple[int, int]], frames: int) -> Dec
     for row, (start, end) in enumerate(spans):
         attention[row, start:end] = 2.0
     log_probs = [float(np.log(0.5 + 0.1 * n)) for n in range(len(tokens))]
-    return Decoded(tokens, [0] * len(tokens), log_probs, attention, complete=True, no_speech=0.0)
+    return Decoded(tokens, [0] * len(tokens), log_probs, attention, complete=True, watched=[0.0])
 
 
 def test_times_and_probabilities_are_those_of_the_tokens() -> None:
