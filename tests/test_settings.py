@@ -49,7 +49,7 @@ def test_preset_sets_the_pace(preset: str, pace: Pace) -> None:
 def test_each_part_of_a_preset_can_be_overridden() -> None:
     engine = Engine(preset="accurate", chunk=0.4, frame_threshold=30, beams=2)
     assert engine.pace == Pace(0.4, 30, 2, 1.0)
-    assert Engine(preset="accurate", beams=1).pace == Pace(1.0, 50, 1)
+    assert Engine(preset="accurate", beams=1).pace == Pace(1.0, 50, 1, 1.0)
     assert Engine.model_validate({"beams": ""}).pace.beams == 1
 
 
