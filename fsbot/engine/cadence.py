@@ -41,9 +41,12 @@ class Cadence:
         """Seconds of new audio per update, a whole number of the smallest."""
         return self._chunk * self._chunks
 
-    def observe(self, waited: float) -> None:
-        """Take in that an update has waited so many seconds for its turn."""
-        now = time.monotonic()
+    def observe(self, waited: float, now: float | None = None) -> None:
+        """Take in that an update has waited so many seconds for its turn.
+
+        now: of time.monotonic, read here unless it is given.
+        """
+        now = time.monotonic() if now is None else now
         self._waited += SMOOTHING * (waited - self._waited)
         if self._waited > self._chunk / 2:
             self._late = now
