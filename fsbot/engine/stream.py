@@ -300,7 +300,8 @@ class Stream:
     def _line_up_close(self, utterance: Utterance, speech: Speech, decided_at: float) -> None:
         self._line_up(Close(utterance, speech, decided_at, time.monotonic()))
         self._spoken_until, self._closed_until = speech.end, decided_at
-        self._emit(UtteranceEnded(utterance.number, speech.end, self._endpointer.now))
+        now = max(decided_at, self._endpointer.now)
+        self._emit(UtteranceEnded(utterance.number, speech.end, now))
 
     def _speak(self, language: str) -> Voice:
         options = self._stream_options

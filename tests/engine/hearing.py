@@ -1,5 +1,6 @@
 """Sounds to transcribe, the engine run on them, and what its events amount to."""
 
+import dataclasses
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 import fsbot.rehearsal
 from fsbot.engine.events import (
+    AudioCovered,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -165,6 +167,21 @@ def transcribe(
         engine.stop()
 
 
+def without_probabilities(events: Iterable[StreamEvent]) -> list[StreamEvent]:
+    """Events in which words have no probability: in another batch it differs by a rounding."""
+    return [
+        dataclasses.replace(
+            event,
+            **{
+                field.name: tuple(dataclasses.replace(word, probability=0.0) for word in value)
+                for field in dataclasses.fields(event)
+                if isinstance(value := getattr(event, field.name), tuple)
+            },
+        )
+        for event in events
+    ]
+
+
 def check_contract(heard: Heard) -> None:
     """What holds of the events of every stream that ended well, whatever was said."""
     *events, last = heard.events
@@ -174,7 +191,11 @@ def check_contract(heard: Heard) -> None:
     assert [final.utterance for final in heard.finals] == utterances
     assert [end.utterance for end in heard.ends] == utterances
     for number in utterances:
-        check_utterance([event for event in events if event.utterance == number])
+        of_it = [event for event in events if event.utterance == number]
+        check_utterance([event for event in of_it if not isinstance(event, AudioCovered)])
+        assert isinstance(of_it[-1], AudioCovered)
+    covered = [event.until for event in events if isinstance(event, AudioCovered)]
+    assert all(0 < until <= last.duration for until in covered)
     check_times(heard.live_words)
     check_times(heard.final_words)
     for word in heard.live_words + heard.final_words:
@@ -192,7 +213,9 @@ def check_utterance(events: Sequence[StreamEvent]) -> None:
     ended = middle.pop(ended_at)
     assert isinstance(ended, UtteranceEnded)
     assert started.at <= ended.last_speech <= ended.decided_at
-    assert (final.start, final.end) == (started.at, ended.last_speech)
+    assert final.start == started.at
+    # An overlong utterance is closed in the past, where it is quietest.
+    assert final.end in (ended.decided_at, ended.last_speech)
     spoken: tuple[Word, ...] = ()
     heard_until = 0.0
     for position, commit in enumerate(middle):

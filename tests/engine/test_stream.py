@@ -22,6 +22,7 @@ from jiwer import wer
 from whisper.tokenizer import get_tokenizer
 
 from fsbot.audio.vad import EndpointerOptions
+from fsbot.engine.decoder import Decoder, DecoderState
 from fsbot.engine.events import StreamEnded
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
@@ -42,7 +43,9 @@ def test_a_sentence(heard: Heard) -> None:
     assert len(heard.commits) > 3
     (turn,) = turns("utterance-fr")
     assert final.start == pytest.approx(turn["speech_start"], abs=0.2)
-    assert final.end == pytest.approx(turn["speech_end"], abs=0.2)
+    (end,) = heard.ends
+    assert end.last_speech == pytest.approx(turn["speech_end"], abs=0.2)
+    assert final.end == end.decided_at
     assert final.language == "fr"
 
 
@@ -278,13 +281,13 @@ def test_no_window_is_longer_than_the_model_hears(
     babbler: SpeechModel, long_reading: tuple[Samples, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = []
-    encode = SpeechModel.encode
+    mel = SpeechModel.mel
 
-    def encode_and_note(self: SpeechModel, audio: Samples, padding: float) -> object:
+    def mel_and_note(self: SpeechModel, audio: Samples, padding: float) -> object:
         windows.append(len(audio) / RATE)
-        return encode(self, audio, padding)
+        return mel(self, audio, padding)
 
-    monkeypatch.setattr(SpeechModel, "encode", encode_and_note)
+    monkeypatch.setattr(SpeechModel, "mel", mel_and_note)
     options = dataclasses.replace(EVERY_UPDATE, max_utterance=28.0)
     check_contract(transcribe(babbler, long_reading[0], options))
     assert 25 < max(windows) <= 30
@@ -325,19 +328,19 @@ def test_earlier_utterances_are_context_up_to_the_limit(
     babbler: SpeechModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts: list[tuple[int, ...]] = []
-    step = SpeechModel.step
+    prefill = Decoder.prefill
 
-    def step_and_note(self: SpeechModel, state: object, tokens: torch.Tensor) -> object:
+    def prefill_and_note(self: Decoder, state: DecoderState, tokens: torch.Tensor) -> object:
         prompts.append(tuple(tokens[0].tolist()))
-        return step(self, state, tokens)  # type: ignore[arg-type]
+        return prefill(self, state, tokens)
 
-    monkeypatch.setattr(SpeechModel, "step", step_and_note)
+    monkeypatch.setattr(Decoder, "prefill", prefill_and_note)
     samples = sound("demo-fr")
     options = dataclasses.replace(EVERY_UPDATE, chunk=4.0, max_context_tokens=3)
     transcribe(babbler, samples, options, StreamOptions(static_prompt="Asterisk"))
     tokenizer = get_tokenizer(True, num_languages=99)
     static = tuple(tokenizer.encode(" Asterisk"))
-    heads = [prompt for prompt in prompts if prompt[-1] == tokenizer.sot]
+    heads = [prompt[: prompt.index(tokenizer.sot) + 1] for prompt in prompts]
     assert all(head[: len(static) + 1] == (tokenizer.sot_prev, *static) for head in heads)
     carried = {len(head) - len(static) - 2 for head in heads}
     assert min(carried) == 0
