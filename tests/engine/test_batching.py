@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hearing import EVERY_UPDATE, Samples, between, random_whisper, sound
+from hearing import EVERY_UPDATE, Samples, between, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -281,10 +281,3 @@ def test_a_right_draft_costs_one_step_only(
     steps.clear()
     decode_alone(speech_model, features, replace(task, draft=tuple(text.tokens)))
     assert steps == []
-
-
-def test_a_random_model_at_int8_decodes_in_company() -> None:
-    model = SpeechModel(random_whisper(80, 51865), "int8")
-    features = model.encode(CUTS, 1.0)
-    for text in decode(model, features, real_tasks(model, 3)):
-        assert text.tokens
