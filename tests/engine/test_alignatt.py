@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
+from whisper.timing import median_filter
 
-from fsbot.engine.alignatt import MEDIAN_WIDTH, AttentionTracker, align_monotonically, settled
+from fsbot.engine.alignatt import (
+    MEDIAN_WIDTH,
+    AttentionTracker,
+    _median_filter,
+    align_monotonically,
+    settled,
+)
 
 Array = NDArray[np.float64]
 
@@ -40,6 +47,22 @@ def attended_the_long_way(rows: Array) -> tuple[int, Array]:
         normalised = np.median(windows, axis=2)
     attention = normalised.mean(axis=0)
     return int(attention.argmax()), attention
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(4, 40)),
+        # Few values: what is equal must not be lost on the way through the network.
+        elements=st.integers(-3, 3).map(float) | st.floats(-9, 9, width=32),
+    )
+)
+def test_the_median_is_openai_whispers(x: NDArray[np.float32]) -> None:
+    found = _median_filter(torch.from_numpy(x))
+    torch.testing.assert_close(
+        found, median_filter(torch.from_numpy(x), MEDIAN_WIDTH), rtol=0, atol=0
+    )
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,6 +1,8 @@
 """Grouping of tokens into words, with the real vocabulary."""
 
-from functools import lru_cache
+import dataclasses
+from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 import pytest
@@ -9,12 +11,14 @@ from hypothesis import strategies as st
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from fsbot.engine.decoding import Decoded
+from fsbot.engine.events import Word
 from fsbot.engine.words import (
     continuation_tokens,
     group_tokens,
     timed_words,
     token_mask,
     unspoken_tokens,
+    words_beyond,
 )
 
 
@@ -131,3 +135,81 @@ def test_masks() -> None:
     assert not continuing & {FRENCH.encode(" eau")[0], FRENCH.eot}
     assert continuation_tokens(tokenizer_of("ja")) == []
     assert token_mask([1, 3], 5).tolist() == [False, True, False, True, False]
+
+
+# What a text has beyond what was said of it
+
+
+def said_at(texts: Sequence[str], start: float = 0.0) -> list[Word]:
+    """Words one behind the other, half a second each."""
+    times = [start + number / 2 for number in range(len(texts))]
+    return [Word(text, at, at + 0.5, 0.9) for text, at in zip(texts, times, strict=True)]
+
+
+# So few different words that repetitions are frequent.
+common = st.sampled_from(["oui", "non", "bon", "euh", "je", "ne", "sais", "pas"])
+phrases = st.lists(common, max_size=8)
+different = st.lists(common, max_size=8, unique=True)
+names = st.lists(st.sampled_from(["Asterisk", "Dupont", "Lyon", "mardi"]), max_size=6)
+
+
+@given(phrases, phrases)
+def test_what_follows_the_very_words_that_were_said(before: list[str], rest: list[str]) -> None:
+    whole = said_at(before + rest)
+    assert words_beyond(whole[: len(before)], whole) == whole[len(before) :]
+    assert words_beyond(whole, whole) == []
+
+
+@given(different, names, st.data())
+def test_words_heard_otherwise_later_change_nothing_about_the_rest(
+    before: list[str], rest: list[str], data: st.DataObject
+) -> None:
+    """One of several words said was another, was left out or was never said."""
+    whole = said_at(before + rest)
+    said = whole[: len(before)]
+    if len(before) > 1:
+        place = data.draw(st.integers(0, len(before) - 2))
+        other = dataclasses.replace(said[place], text="xyz")
+        heard = data.draw(st.sampled_from([[], [other], [said[place], other]]))
+        said = [*said[:place], *heard, *said[place + 1 :]]
+    assert words_beyond(said, whole) == whole[len(before) :]
+
+
+@given(phrases, phrases)
+def test_capitals_and_marks_make_no_other_word(before: list[str], rest: list[str]) -> None:
+    whole = said_at(before + rest)
+    said = [dataclasses.replace(word, text=f"« {word.text.title()}, »") for word in whole]
+    assert words_beyond(said[: len(before)], whole) == whole[len(before) :]
+
+
+@given(phrases, phrases)
+def test_it_is_always_the_end_of_the_text(said: list[str], whole: list[str]) -> None:
+    words = said_at(whole)
+    rest = words_beyond(said_at(said), words)
+    assert rest == words[len(words) - len(rest) :]
+    # What is left out of `rest` is as few edits from what was said as any beginning can be.
+    distances = [
+        edit_distance(tuple(said), tuple(whole[:count])) for count in range(len(whole) + 1)
+    ]
+    assert not said or distances[len(whole) - len(rest)] == min(distances)
+
+
+@cache
+def edit_distance(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """By the definition."""
+    if not one or not other:
+        return len(one) + len(other)
+    return min(
+        edit_distance(one[1:], other) + 1,
+        edit_distance(one, other[1:]) + 1,
+        edit_distance(one[1:], other[1:]) + (one[0] != other[0]),
+    )
+
+
+def test_of_equal_beginnings_the_one_that_ends_at_the_right_time() -> None:
+    whole = said_at(["oui", "oui", "oui", "alors"])
+    early, late = Word("ouais", 0.0, 0.5, 0.5), Word("ouais", 1.0, 1.5, 0.5)
+    assert words_beyond([early], whole) == whole[1:]
+    assert words_beyond([whole[0], whole[1], late], whole) == whole[3:]
+    assert words_beyond([], whole) == whole
+    assert words_beyond(whole, []) == []
