@@ -3,6 +3,7 @@
 import pytest
 from hearing import EVERY_UPDATE, Heard, random_model, sound, transcribe
 from torch import Tensor
+from whisper.model import Whisper
 
 from fsbot.engine.model import SpeechModel
 
@@ -17,6 +18,12 @@ def babbler() -> SpeechModel:
 def large_babbler() -> SpeechModel:
     """Mel bands and vocabulary of large-v3."""
     return random_model(128, 51866)
+
+
+@pytest.fixture(scope="session")
+def int8_model(whisper_model: Whisper) -> SpeechModel:
+    """Whisper base as it runs on a CPU unless another precision is set."""
+    return SpeechModel(whisper_model, "int8")
 
 
 @pytest.fixture(scope="session")

@@ -39,11 +39,6 @@ CUTS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def int8_model(whisper_model: Whisper) -> SpeechModel:
-    return SpeechModel(whisper_model, "int8")
-
-
 def cut(start: float, seconds: float) -> Samples:
     return between(SPEECH, start, start + seconds)
 
