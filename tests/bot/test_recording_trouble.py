@@ -11,6 +11,7 @@ from gevent import Greenlet
 
 import fsbot.call
 import fsbot.recorder
+from fsbot.engine.inference import Job
 from fsbot.engine.stream import Stream
 from fsbot.errors import UserError
 from fsbot.rehearsal.script import CallScript, HangUp, Hold
@@ -160,14 +161,14 @@ def test_a_failing_stream_harms_no_other_and_its_call_still_ends(
     turn: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run_next = Stream.run_next
+    work = Stream.work
 
-    def fail_in_english(stream: Stream) -> None:
+    def fail_in_english(stream: Stream) -> Job[None]:
         if stream._stream_options.language == "en":
             raise RuntimeError("out of memory, say")
-        run_next(stream)
+        yield from work(stream)
 
-    monkeypatch.setattr(Stream, "run_next", fail_in_english)
+    monkeypatch.setattr(Stream, "work", fail_in_english)
     # Less than what comes after the failure: audio for a dead stream must not be waited for.
     monkeypatch.setattr(fsbot.call, "MOST_PENDING_SECONDS", 1.0)
     bench.start()

@@ -86,7 +86,9 @@ def test_a_bot_that_comes_in_mid_call(
     assert start.emission_time >= 2.0
     spoken = finals(bench.journal(call.uuid))
     assert spoken[0].start >= 1.5
-    assert spoken[-1].end == pytest.approx(turn["speech_end"], abs=0.5)
+    assert spoken[-1].alternatives[0].words[-1].end_time == pytest.approx(
+        turn["speech_end"], abs=0.5
+    )
     assert likeness(joined(spoken), "Veuillez vérifier le numéro et essayer de nouveau") > 0.6
     start_of(bench, bridged.uuid)
     assert len(of_kind(bench.transcript(unanswered.uuid), StartOfTranscript)) == 1

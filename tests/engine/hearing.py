@@ -194,8 +194,17 @@ def check_contract(heard: Heard) -> None:
         of_it = [event for event in events if event.utterance == number]
         check_utterance([event for event in of_it if not isinstance(event, AudioCovered)])
         assert isinstance(of_it[-1], AudioCovered)
-    covered = [event.until for event in events if isinstance(event, AudioCovered)]
-    assert all(0 < until <= last.duration for until in covered)
+        covered = [event.until for event in of_it if isinstance(event, AudioCovered)]
+        assert covered[:-1] == sorted(covered[:-1])
+        # An overlong utterance is closed where it was quietest, which has been heard before.
+        assert covered[-1] == heard.finals[number - 1].end
+        assert all(0 < until <= last.duration for until in covered)
+    for ended, final in zip(heard.ends, heard.finals, strict=True):
+        following = heard.starts[ended.utterance : ended.utterance + 1]
+        cut = bool(following) and following[0].at == ended.last_speech
+        assert final.end == (ended.last_speech if cut else ended.decided_at)
+    decided = [end.decided_at for end in heard.ends]
+    assert decided == sorted(decided)
     check_times(heard.live_words)
     check_times(heard.final_words)
     for word in heard.live_words + heard.final_words:
@@ -214,14 +223,16 @@ def check_utterance(events: Sequence[StreamEvent]) -> None:
     assert isinstance(ended, UtteranceEnded)
     assert started.at <= ended.last_speech <= ended.decided_at
     assert final.start == started.at
-    # An overlong utterance is closed in the past, where it is quietest.
-    assert final.end in (ended.decided_at, ended.last_speech)
     spoken: tuple[Word, ...] = ()
+    tentative: tuple[Word, ...] = ()
     heard_until = 0.0
     for position, commit in enumerate(middle):
         assert isinstance(commit, WordsCommitted)
+        assert commit.words or commit.tentative != tentative
         spoken += commit.words
         assert commit.spoken == spoken
+        check_times(spoken + commit.tentative)
+        tentative = commit.tentative
         if not commit.speech_final:  # the last words are read without the silence behind them
             assert commit.heard_until >= heard_until
             heard_until = commit.heard_until
