@@ -1,8 +1,8 @@
 """`fsbot bench` as a program: its mistakes, its end, and one call through all of it."""
 
 import json
-import re
 import os
+import re
 import signal
 import subprocess
 import sys
