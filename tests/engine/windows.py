@@ -8,6 +8,7 @@ import torch
 from hearing import Samples
 from torch import Tensor
 
+from fsbot.engine.alignatt import AttentionTracker
 from fsbot.engine.decoding import Decoded, DecodingTask, decode
 from fsbot.engine.model import SAMPLES_PER_FRAME, SpeechModel
 from fsbot.engine.voice import Voice
@@ -60,6 +61,18 @@ def task_of(voice: Voice, samples: Samples, **changes: object) -> DecodingTask:
 def decode_alone(model: SpeechModel, features: Tensor, task: DecodingTask) -> Decoded:
     [decoded] = decode(model, [features], [task])
     return decoded
+
+
+def read_at_once(model: SpeechModel, features: Tensor, task: DecodingTask, text: Decoded) -> Tensor:
+    """The attention of a text's tokens, (tokens, frames), when all are fed in one pass."""
+    before = len(task.prompt) + len(task.prefix)
+    fed = [*task.prompt, *task.prefix, *text.tokens]
+    state = model.decoder.start([features])
+    _, rows = model.decoder.prefill(state, torch.tensor([fed]))
+    tracker = AttentionTracker([task.audio_frames], rows, [len(fed)])
+    # A token's frame is that of the position which it is predicted at, the one before it.
+    _, attention = tracker.first(0, before - 1, len(fed) - 1)
+    return attention[:, : task.audio_frames]
 
 
 def check_same_text(
