@@ -61,14 +61,16 @@ class Decoder:
         heads_by_layer: dict[int, list[int]] = {}
         for layer, head in alignment_heads:
             heads_by_layer.setdefault(layer, []).append(head)
-        self._embedding = decoder.token_embedding.weight
+        embedding = decoder.token_embedding.weight
+        # Whisper's weights are published in float16: nothing is lost, and it is the largest table.
+        self._embedding = embedding.half() if precision == "int8" else embedding
         self._positions = decoder.positional_embedding
         self._blocks = [
             _Block(block, heads_by_layer.get(layer, []), precision)
             for layer, block in enumerate(decoder.blocks)
         ]
         self._normalise = decoder.ln
-        self._logits = linear(self._embedding, None, precision)
+        self._logits = linear(embedding, None, precision)
         crosses = [block.cross_attn for block in decoder.blocks]
         self._cross_heads = crosses[0].n_head
         weights = [part for cross in crosses for part in (cross.key.weight, cross.value.weight)]
@@ -105,7 +107,7 @@ class Decoder:
         hidden states (windows, n, width) and the cross-attention of the alignment heads,
         (heads, windows, n, frames), softmaxed over frames.
         """
-        x = self._embedding[tokens] + self._positions[: tokens.shape[1]]
+        x = self._embedding[tokens].to(self._positions.dtype) + self._positions[: tokens.shape[1]]
         all_rows = []
         for layer, block in enumerate(self._blocks):
             query, keys, values = block.project(x)
@@ -123,7 +125,7 @@ class Decoder:
         tokens: (rows,). Returns hidden states (rows, width) and the alignment heads'
         cross-attention, (heads, windows, beams, frames), softmaxed over frames.
         """
-        x = self._embedding[tokens] + self._positions[state.lengths]
+        x = self._embedding[tokens].to(self._positions.dtype) + self._positions[state.lengths]
         x = x[:, None]
         used = int(state.lengths.max()) + 1
         capacity = state.self_keys[0].shape[2]
