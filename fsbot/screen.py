@@ -191,6 +191,7 @@ class Tally:
     finals: list[Transcription] = field(default_factory=list)
     live_delays: list[float] = field(default_factory=list)
     silences: list[float] = field(default_factory=list)
+    speech_ends: dict[tuple[SideName, int], float] = field(default_factory=dict)
     end_reason: str = ""
     duration: float = 0.0
     words: dict[SideName, int] = field(default_factory=dict)
@@ -203,6 +204,7 @@ class Tally:
                 self.live_delays.append(record.latency_ms / 1000)
             case EndOfUtterance():
                 self.silences.append(record.silence)
+                self.speech_ends[record.side, record.utterance] = record.end
             case EndOfTranscript():
                 self.end_reason = record.reason
                 self.duration = record.duration
@@ -213,7 +215,10 @@ class Tally:
     @property
     def final_delays(self) -> list[float]:
         """Seconds from the end of each utterance's speech to its final text."""
-        return [final.emission_time - final.end for final in self.finals]
+        return [
+            final.emission_time - self.speech_ends.get((final.side, final.utterance), final.end)
+            for final in self.finals
+        ]
 
     def lines(self, times: EngineTimes) -> Iterator[str]:
         """The summary. `times`: of the engine that did the work."""

@@ -165,8 +165,8 @@ def test_summary() -> None:
         words("un", latency_ms=400.0),
         words("deux", latency_ms=600.0),
         EndOfUtterance(side="caller", channel_tag=1, utterance=1, end=2.0, silence=0.5, **end),
-        final("un deux", end=2.0),
-        final("trois", end=2.9),
+        final("un deux", end=2.5),
+        final("trois", end=2.9, utterance=2),
         EndOfTranscript(reason="hangup", duration=10.0, words={"caller": 3, "callee": 0}, **end),
     ):
         tally.add(record)

@@ -92,6 +92,7 @@ class TranscriptWriter:
             heard=(*event.spoken, *event.tentative),
             start=words[0].start if words else event.heard_until,
             end=words[-1].end if words else event.heard_until,
+            spoken_until=words[-1].end if words else event.heard_until,
             is_final=False,
             speech_final=event.speech_final,
             revised=False,
@@ -107,6 +108,7 @@ class TranscriptWriter:
             heard=event.words,
             start=event.start,
             end=event.end,
+            spoken_until=event.words[-1].end if event.words else event.end,
             is_final=True,
             speech_final=True,
             revised=event.revised,
@@ -121,6 +123,7 @@ class TranscriptWriter:
         heard: tuple[Word, ...],
         start: float,
         end: float,
+        spoken_until: float,
         **fields: Any,
     ) -> None:
         self._of_side(
@@ -131,7 +134,7 @@ class TranscriptWriter:
             end=self._at(end),
             language_code=event.language,
             alternatives=(self._alternative(heard, event.language),),
-            latency_ms=round((self._now() - self._wall(end)) * 1000, 1),
+            latency_ms=round((self._now() - self._wall(spoken_until)) * 1000, 1),
             **fields,
         )
 
