@@ -37,7 +37,7 @@ def test_settings_are_frozen_and_closed() -> None:
 @pytest.mark.parametrize(
     ("preset", "pace"),
     [
-        ("fast", Pace(0.3, 15, 1, 0.25)),
+        ("fast", Pace(0.3, 15, 1, 0.2)),
         ("balanced", Pace(0.5, 25, 1, 0.7)),
         ("accurate", Pace(1.0, 50, 5, 1.0)),
     ],

@@ -222,7 +222,7 @@ class Engine:
                 if batch := self._most_urgent():
                     self._idle_workers -= 1
                     return batch
-            # Wakes the next one who waits for orders.
+            # The other workers wait for an order, too.
             self.tell(_Stop())
             return []
 
@@ -371,5 +371,5 @@ def _deliver_last(event: Callable[[], None]) -> None:
 
 
 def _urgency(run: _Run) -> tuple[bool, float]:
-    """Closing utterances before growing ones, then whoever has waited longest."""
-    return not isinstance(run.task, Close), run.task.since
+    """Utterances that are or may be over before growing ones, then whoever has waited longest."""
+    return isinstance(run.task, Update), run.task.since

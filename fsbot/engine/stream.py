@@ -208,7 +208,7 @@ class Stream:
         self, utterance: Utterance, voice: Voice, speech: Speech, decided_at: float
     ) -> Job[None]:
         text = self._preview
-        if text is None or text.speech != speech:
+        if text is None or not text.speech.same_but_for_silence(speech):
             text = yield from self._decode(utterance, voice, speech)
         self._preview = None
         self._finals.accept(text)
