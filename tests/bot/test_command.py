@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import gevent
 import pytest
 from bench import PATIENCE, Listener, finals, joined, likeness, of_kind, silence
+from gevent import subprocess
 
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
