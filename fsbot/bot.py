@@ -15,7 +15,7 @@ from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine
 from fsbot.hub import HubBridge, HubWatchdog
 from fsbot.log import flush
-from fsbot.memory import limit_heaps, return_free_memory
+from fsbot.memory import limit_memory, return_free_memory
 from fsbot.recorder import Studio
 from fsbot.settings import Settings, known_language
 from fsbot.switch.codec import Event
@@ -253,7 +253,7 @@ class Bot:
 
 def run(settings: Settings) -> int:
     """`fsbot run`: transcribe until SIGINT or SIGTERM; a second signal ends at once."""
-    limit_heaps()
+    limit_memory()
     bot = Bot(settings, make_engine(settings))
     # What torch has loaded is here to stay: looking through it for garbage would hold the hub for
     # 130 ms every now and then.

@@ -1,33 +1,30 @@
-"""glibc's heaps: few, and emptied once after the weights have been loaded.
-
-Every thread would get a heap of its own, which keeps the largest batch that it ever computed. Other
-C libraries have no such calls; there nothing happens.
-"""
+"""What the libraries beneath torch keep of memory, limited."""
 
 import ctypes
+import os
 import platform
 
-# malloc.h
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
-
+_M_ARENA_MAX = -8  # malloc.h
 _HEAPS = 2
-_TO_THE_MACHINE = 4 << 20
-"""Bytes from which a block is taken from the machine by itself and goes back at once. Left alone,
-glibc raises this to 32 MB and keeps what the largest batches have used, in pieces."""
+
+_KERNELS = 128
+"""Every number of rows that a layer meets gets a kernel of its own from oneDNN, which keeps 1,024
+of them: 360 MB for 16 streams. 128 take 30 MB and no more CPU, none at all 29 % more."""
 
 
-def limit_heaps() -> None:
-    """Let all threads share two heaps. To be called before there are threads."""
+def limit_memory() -> None:
+    """Keep fewer kernels, and let all threads share two heaps where the C library is glibc.
+
+    By itself every thread would get a heap, which keeps the largest batch that it ever computed.
+    To be called before there are threads and before the first inference. A limit that the
+    environment sets stands.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_KERNELS))
     if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, _HEAPS)
-        libc.mallopt(_M_MMAP_THRESHOLD, _TO_THE_MACHINE)
-        libc.mallopt(_M_TRIM_THRESHOLD, 4 * _TO_THE_MACHINE)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def return_free_memory() -> None:
-    """Give what was freed back to the machine."""
+    """Give what was freed back to the machine, where the C library is glibc."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
