@@ -12,7 +12,7 @@ from gevent.event import Event as Flag
 from fsbot.audio.follower import Follower
 from fsbot.call import Call, House, publish_failure
 from fsbot.engine.scheduler import Engine
-from fsbot.engine.setup import make_engine
+from fsbot.engine.setup import make_engine, stream_options
 from fsbot.hub import HubBridge, HubWatchdog
 from fsbot.log import flush
 from fsbot.memory import limit_memory, return_free_memory
@@ -108,8 +108,7 @@ class Bot:
             bridge=bridge,
             publisher=publisher,
             transcripts=settings.transcripts.directory,
-            language=settings.engine.language,
-            static_prompt=settings.engine.static_prompt,
+            stream_options=stream_options(settings),
             known_language=known_language,
             trace=self._trace,
         )

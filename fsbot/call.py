@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,8 +46,7 @@ class House:
     bridge: HubBridge
     publisher: EventPublisher
     transcripts: Path
-    language: str
-    static_prompt: str
+    stream_options: StreamOptions
     known_language: Callable[[str], str]
     trace: Trace | None = None
 
@@ -81,7 +80,7 @@ class Call:
         self._recorder = Recorder(
             leg.uuid, leg.codec_rate, house.studio, self._announce, self._complain
         )
-        self._language = house.language
+        self._language = house.stream_options.language
         self._reason: Reason | None = None
         self._streams: dict[Channel, StreamHandle] = {}
         self._streams_ended = Flag()
@@ -194,8 +193,9 @@ class Call:
         """From the first recording to the last word."""
         self._choose_language()
         self._recorder.start()
-        prompt = " ".join((self.leg.prompt or self._house.static_prompt).split())
-        options = StreamOptions(self._language, prompt)
+        options = replace(self._house.stream_options, language=self._language)
+        if self.leg.prompt:
+            options = replace(options, static_prompt=" ".join(self.leg.prompt.split()))
         for channel in self._channels:
             self._streams[channel] = self._house.engine.open(options, self._listener(channel))
         for pieces in self._tape.play():

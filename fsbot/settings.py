@@ -277,6 +277,9 @@ class Engine(Section):
         "auto",
         description="number format of the model; auto: int8 on a CPU, float16 on a GPU",
     )
+    task: Literal["transcribe", "translate"] = Field(
+        "transcribe", description="write what is said, or translate it to English"
+    )
     static_prompt: Line = Field(
         "", description="names and terms that calls are about, shown to the model at all times"
     )

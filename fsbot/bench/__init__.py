@@ -33,6 +33,7 @@ CASES = {
     "turns": "fsbot.bench.whole_calls",
     "accuracy": "fsbot.bench.accuracy",
     "words": "fsbot.bench.words",
+    "names": "fsbot.bench.names",
     "held": "fsbot.bench.held",
     "memory": "fsbot.bench.memory",
     "quiet": "fsbot.bench.quiet",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from fsbot.bench.report import CaseReport, Figure, limited
 from fsbot.bench.scoring import (
-    Difference,
     WordErrors,
     compare,
     errors_by_part,
@@ -132,15 +131,8 @@ def _comparison(
     rate = 100 * sum(part.errors for part in theirs) / max(1, sum(part.words for part in theirs))
     return [
         Figure(f"{title}, {other}: word error rate ({len(shared)} tracks)", rate, "%"),
-        Figure(f"{title}, ours minus {other}", _interval(difference)),
+        Figure(f"{title}, ours minus {other}", str(difference)),
     ]
-
-
-def _interval(difference: Difference) -> str:
-    return (
-        f"{difference.points:+.1f} points [{difference.low:+.1f}, {difference.high:+.1f}], "
-        f"{difference.parts} turns"
-    )
 
 
 def _runs(track: TrackText) -> list[str]:

@@ -109,6 +109,10 @@ class Difference:
     high: float
     parts: int
 
+    def __str__(self) -> str:
+        interval = f"[{self.low:+.1f}, {self.high:+.1f}]"
+        return f"{self.points:+.1f} points {interval}, {self.parts} turns"
+
 
 def compare(
     ours: Sequence[WordErrors], theirs: Sequence[WordErrors], seed: int = 0

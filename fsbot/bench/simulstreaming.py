@@ -4,7 +4,9 @@
 
 Each track (one side of a call, or a reading) is heard by a process of its own, which feeds
 SimulStreaming's online processor as its simulation from a file does with `--comp_unaware`: all
-sound in small steps, however late it is. Interrupted, it goes on where it stopped.
+sound in small steps, however late it is. With `--aware` it is fed as that simulation feeds it
+without, and as a live line does: what has arrived while it was busy is one step. Interrupted, it
+goes on where it stopped.
 """
 
 import argparse
@@ -41,6 +43,7 @@ FLAGS = "--vac --min-chunk-size 0.5 --frame_threshold 25 --beams 1 --task transc
 """SimulStreaming's own; what is not named has its default, and no prompt is given."""
 
 TRACKS = ("call-*", "fdm_003", "fdm_021")  # of the readings two: it loops on them for minutes
+AWARE, UNAWARE = "aware", "unaware"
 PROJECT = Path(__file__).parents[2]
 FRONT = "simulstreaming_whisper"
 SIMULATION = "simulstreaming.whisper.whisper_streaming.whisper_online_main"
@@ -99,26 +102,33 @@ def join_pieces(pieces: Iterable[Word]) -> list[Word]:
     return [word for word in words if word.text]
 
 
-def listen(online: Any, sound: NDArray[np.float32], step: int) -> tuple[float, list[list[Word]]]:
+def listen(
+    online: Any, sound: NDArray[np.float32], step: int, *, aware: bool
+) -> tuple[float, list[list[Word]]]:
     """Feed `step` samples at a time; the CPU seconds it took, and pieces by stretch of voice.
 
     On the virtual clock the update for sound that has arrived at time t begins at t, or when the
     update before is over, and lasts the CPU time it took: a busy machine makes nothing later.
+    aware: an update that begins late takes all sound that has arrived by then.
     """
     cpu_seconds = clock = 0.0
     voices: list[list[Word]] = [[]]
-    for arrived in [*range(step, len(sound), step), len(sound), None]:
+    arrived, finished = 0, False
+    while not finished:
+        finished, before = arrived == len(sound), arrived
+        arrived = max(before + step, int(clock * RATE) if aware else 0)
+        arrived = min(arrived, len(sound))
         began = time.process_time()
         try:
-            if arrived is None:
+            if finished:
                 output = online.finish()
             else:
-                online.insert_audio_chunk(sound[(arrived - 1) // step * step : arrived])
+                online.insert_audio_chunk(sound[before:arrived])
                 output = online.process_iter()
         except AssertionError:
             output = {}  # as its own simulation has it
         spent = time.process_time() - began
-        heard = (len(sound) if arrived is None else arrived) / RATE
+        heard = arrived / RATE
         cpu_seconds += spent
         clock = max(clock, heard) + spent
         voices[-1] += [
@@ -158,8 +168,9 @@ def load(language: str, sound: NDArray[np.float32]) -> tuple[Any, int]:
 def child() -> None:
     """The process that hears one track, run by an interpreter that can import SimulStreaming."""
     sound = np.load("sound.npy")
-    online, step = load(sys.argv[1], sound)
-    cpu_seconds, voices = listen(online, sound, step)
+    language, computation = sys.argv[1:]
+    online, step = load(language, sound)
+    cpu_seconds, voices = listen(online, sound, step, aware=computation == AWARE)
     words = [word for pieces in voices for word in join_pieces(pieces)]
     heard: dict[str, Any] = {"seconds": len(sound) / RATE, "cpu_seconds": cpu_seconds}
     heard["text"] = " ".join(word.text for word in words)
@@ -167,12 +178,14 @@ def child() -> None:
     Path("heard.json").write_text(json.dumps(heard), encoding="utf-8")
 
 
-def hear(track: Track, checkout: Path, python: str, folder: Path) -> dict[str, Any]:
+def hear(
+    track: Track, checkout: Path, python: str, folder: Path, computation: str
+) -> dict[str, Any]:
     """Let a child hear a track. `folder` holds the weights, and what goes to and fro."""
     np.save(folder / "sound.npy", track.sound())
     code = "from fsbot.bench.simulstreaming import child; child()"
     environment = os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{checkout}"}
-    command = [python, "-c", code, track.lang]
+    command = [python, "-c", code, track.lang, computation]
     # In a group of its own it doesn't hear Ctrl-C, which would make it print a traceback.
     if subprocess.call(command, cwd=folder, env=environment, process_group=0) != 0:
         raise UserError(
@@ -251,7 +264,8 @@ def read_results(path: Path, **conditions: Any) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> None:
     """Hear all tracks that are not in the JSON yet. Raises UserError."""
     checkout = args.checkout.resolve()
-    settings = {"model": MODEL, "flags": FLAGS, "torch_threads": 1}
+    computation = AWARE if args.aware else UNAWARE
+    settings = {"model": MODEL, "flags": FLAGS, "torch_threads": 1, "computation": computation}
     commit, machine = read_commit(checkout), describe_machine()
     results = read_results(args.json, commit=commit, settings=settings, machine=machine)
     done = {heard["track"] for heard in results["tracks"]}
@@ -265,7 +279,7 @@ def run(args: argparse.Namespace) -> None:
         for track in (track for track in tracks if track.name not in done):
             results["encoder_passes"].append(time_encoder_pass())
             results["encoder_pass_cpu_seconds"] = statistics.median(results["encoder_passes"])
-            heard = hear(track, checkout, os.path.abspath(python), folder)
+            heard = hear(track, checkout, os.path.abspath(python), folder, computation)
             results["tracks"].append(heard)
             part = args.json.with_suffix(".part")
             part.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -283,6 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("checkout", metavar="CHECKOUT", type=Path, help="of github.com/ufal/SimulStreaming")
     add("--speech", metavar="DIR", type=Path, required=True, help="the folder of calls/ and long/")
     add("--tracks", metavar="PATTERN", nargs="+", default=TRACKS, help="default: %(default)s")
+    add("--aware", action="store_true", help="late updates take all sound that is there by then")
     add("--python", metavar="PY", default=sys.executable, help="that has SimulStreaming's packages")
     add("--json", metavar="OUT", type=Path, required=True, help="what is in it already is kept")
     try:

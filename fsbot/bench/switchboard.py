@@ -35,13 +35,14 @@ NOTED_TICKS = 5
 class PlannedCall:
     """One call to be played.
 
-    offset: seconds into its sound at which it begins; repeat: 0 is for ever; seconds: length after
-    which it is hung up, 0 for the sound's own.
+    prompt: the channel variable fsbot_prompt; offset: seconds into its sound at which it begins;
+    repeat: 0 is for ever; seconds: length after which it is hung up, 0 for the sound's own.
     """
 
     uuid: str
     sound: str
     language: str
+    prompt: str = ""
     offset: float = 0.0
     repeat: int = 1
     seconds: float = 0.0
@@ -103,7 +104,7 @@ def play(board: Switchboard, plan: Plan, sounds: Mapping[str, Sound]) -> None:
             CallScript(
                 sounds[planned.sound],
                 uuid=planned.uuid,
-                variables={"fsbot_language": planned.language},
+                variables={"fsbot_language": planned.language, "fsbot_prompt": planned.prompt},
                 offset=planned.offset,
                 repeat=planned.repeat,
                 actions=(HangUp(planned.seconds),) if planned.seconds else (),

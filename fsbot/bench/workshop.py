@@ -136,9 +136,9 @@ class Workshop:
         self._passes += map(float, printed.split())
 
 
-def planned_call(call: Reference) -> PlannedCall:
+def planned_call(call: Reference, prompt: str = "") -> PlannedCall:
     """A call played once, under its own name."""
-    return PlannedCall(call.name, str(call.sound.resolve()), call.language)
+    return PlannedCall(call.name, str(call.sound.resolve()), call.language, prompt)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,12 @@
 
 import structlog
 import torch
+from whisper.model import Whisper
 
 from fsbot.audio.vad import EndpointerOptions
 from fsbot.engine.layers import Precision
 from fsbot.engine.model import SpeechModel
-from fsbot.engine.options import EngineOptions
+from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
 from fsbot.errors import UserError
 from fsbot.settings import Settings
@@ -32,14 +33,33 @@ def engine_options(settings: Settings, *, skip_late_updates: bool = True) -> Eng
     )
 
 
+def stream_options(settings: Settings) -> StreamOptions:
+    """What the settings say about every stream."""
+    engine = settings.engine
+    return StreamOptions(engine.language, engine.static_prompt, engine.task)
+
+
 def make_engine(settings: Settings, *, skip_late_updates: bool = True) -> Engine:
     """Load the weights and make the engine. Raises UserError."""
     log.info("loading weights", model=settings.engine.model)
     whisper = load_model(settings.engine.model, settings.engine.models_dir)
+    if settings.engine.task == "translate":
+        _require_translation(settings.engine.model, whisper)
     options = engine_options(settings, skip_late_updates=skip_late_updates)
     model = SpeechModel(whisper, precision(settings, whisper.device))
     engine = settings.engine
     return Engine(model, options, threads=engine.threads, workers=engine.workers)
+
+
+def _require_translation(model: str, whisper: Whisper) -> None:
+    # The turbo model's short decoder was trained on transcriptions alone.
+    turbo = whisper.dims.n_text_layer < whisper.dims.n_audio_layer
+    if turbo or not whisper.is_multilingual:
+        raise UserError(
+            f"engine.task is translate, which {model} was not trained for",
+            "Set engine.model to a multilingual one, such as small or large-v3, or engine.task to "
+            "transcribe.",
+        )
 
 
 def precision(settings: Settings, device: torch.device) -> Precision:

@@ -11,7 +11,12 @@ from fsbot.engine import guards
 from fsbot.engine.decoding import DecodingTask
 from fsbot.engine.model import FRAME_SECONDS, SpeechModel
 from fsbot.engine.options import EngineOptions
-from fsbot.engine.words import continuation_tokens, token_mask, unspoken_tokens
+from fsbot.engine.words import (
+    continuation_tokens,
+    text_language,
+    token_mask,
+    unspoken_tokens,
+)
 
 PROMPT_SHARE = 0.5
 """Share of the decoder's text context that prompt and context may take, as in Whisper."""
@@ -19,7 +24,8 @@ PROMPT_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """How to read one side: model, options, language and what stands before its words."""
+    """How to read one side: model, options, the language it is written in, and what stands before
+    its words."""
 
     model: SpeechModel
     options: EngineOptions
@@ -49,7 +55,7 @@ class Voice:
             model,
             options,
             tokenizer,
-            language if model.is_multilingual else "en",
+            text_language(tokenizer),
             tuple(prompt[-limit:]),
             never.to(model.device),
             never_first.to(model.device),

@@ -17,13 +17,19 @@ _CLOSING = frozenset(string.punctuation + "–—…›»”’、。，！？�
 _OPENING = frozenset("«‹“‘„¿¡([{（【「『")
 
 
+def text_language(tokenizer: Tokenizer) -> str:
+    """The language that is written, which a translation to English changes."""
+    translating = tokenizer.task == "translate"
+    return "en" if translating else tokenizer.language or "en"
+
+
 def group_tokens(tokenizer: Tokenizer, tokens: list[int]) -> list[list[int]]:
     """Group tokens into words; marks belong to the word that they close or open.
 
     Tokens at the end that are not yet whole UTF-8 characters are in no group.
     """
     groups: list[list[int]] = []
-    unspaced = tokenizer.language in UNSPACED_LANGUAGES
+    unspaced = text_language(tokenizer) in UNSPACED_LANGUAGES
     opened = False
     for text, run in _whole_characters(tokenizer, tokens):
         mark = text.strip()
@@ -109,7 +115,7 @@ def unspoken_tokens(tokenizer: Tokenizer) -> list[int]:
 
 def continuation_tokens(tokenizer: Tokenizer) -> list[int]:
     """Tokens that would go on with the word before them instead of starting a new one."""
-    if tokenizer.language in UNSPACED_LANGUAGES:
+    if text_language(tokenizer) in UNSPACED_LANGUAGES:
         return []
     encoding = tokenizer.encoding
     return [

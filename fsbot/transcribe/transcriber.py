@@ -9,8 +9,8 @@ from functools import partial
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.events import StreamEnded, StreamEvent, StreamFailed
-from fsbot.engine.options import StreamOptions
 from fsbot.engine.scheduler import Engine, StreamHandle
+from fsbot.engine.setup import stream_options
 from fsbot.settings import Settings
 from fsbot.transcribe.paper import Paper
 from fsbot.transcribe.sound import Pieces, SoundFile
@@ -80,8 +80,7 @@ class Transcriber:
         return self._zero + seconds
 
     def _begin(self) -> None:
-        engine = self._settings.engine
-        options = StreamOptions(engine.language, engine.static_prompt)
+        options = stream_options(self._settings)
         sides = self._sound.sides
         self._writer.write(
             StartOfTranscript,
@@ -97,7 +96,7 @@ class Transcriber:
             direction="",
             caller="",
             destination="",
-            language_code=engine.language,
+            language_code=options.language,
         )
         for tag, side in enumerate(sides, start=1):
             channel = Channel(side, tag)

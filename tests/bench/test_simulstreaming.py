@@ -42,13 +42,22 @@ def test_updates_wait_for_one_another_on_the_virtual_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     processor = SlowProcessor([2.5, 0.25, 0.25, 0.5, 1.0], monkeypatch)
-    cpu_seconds, voices = listen(processor, np.zeros(56000, np.float32), 16000)
+    cpu_seconds, voices = listen(processor, np.zeros(56000, np.float32), 16000, aware=False)
     assert processor.pieces == [16000, 16000, 16000, 8000]
     assert cpu_seconds == 4.5
     [words, after_the_end] = voices
     assert after_the_end == []
     assert [word.emission_time_unaware for word in words] == [1.0, 2.0, 3.0, 3.5, 3.5]
     assert [word.emission_time for word in words] == [3.5, 3.75, 4.0, 4.5, 5.5]
+
+
+def test_when_aware_what_came_meanwhile_is_one_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = SlowProcessor([2.0, 0.25, 0.25, 0.5], monkeypatch)
+    cpu_seconds, [words, _] = listen(processor, np.zeros(56000, np.float32), 16000, aware=True)
+    assert processor.pieces == [16000, 32000, 8000]
+    assert cpu_seconds == 3.0
+    assert [word.emission_time_unaware for word in words] == [1.0, 3.0, 3.5, 3.5]
+    assert [word.emission_time for word in words] == [3.0, 3.25, 3.75, 4.25]
 
 
 def test_an_update_that_fails_as_theirs_may_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +67,7 @@ def test_an_update_that_fails_as_theirs_may_says_nothing(monkeypatch: pytest.Mon
         raise AssertionError
 
     processor.insert_audio_chunk = fail  # type: ignore[method-assign]
-    _, voices = listen(processor, np.zeros(16000, np.float32), 16000)
+    _, voices = listen(processor, np.zeros(16000, np.float32), 16000, aware=False)
     assert [len(words) for words in voices] == [1, 0]
 
 

@@ -316,6 +316,15 @@ def test_a_short_answer_decides_no_language_for_what_follows(speech_model: Speec
     assert detected.finals[1].words[-1].text.strip(".") == "service"
 
 
+@pytest.mark.parametrize("language", ["fr", "auto"])
+def test_a_translation_is_english(speech_model: SpeechModel, language: str) -> None:
+    options = StreamOptions(language, task="translate")
+    translated = transcribe(speech_model, sound("utterance-fr"), stream_options=options)
+    check_contract(translated)
+    assert {event.language for event in [*translated.commits, *translated.finals]} == {"en"}
+    assert {"the", "number", "is", "not", "service"} <= set(translated.final_text.split())
+
+
 def test_a_static_prompt_spells_names(speech_model: SpeechModel) -> None:
     samples = between(sound("demo-fr"), 9.3, 15.0)
     prompted = transcribe(
