@@ -32,6 +32,7 @@ CASES = {
     "closing": "fsbot.bench.whole_calls",
     "turns": "fsbot.bench.whole_calls",
     "accuracy": "fsbot.bench.accuracy",
+    "profile": "fsbot.bench.profile",
     "words": "fsbot.bench.words",
     "names": "fsbot.bench.names",
     "held": "fsbot.bench.held",

@@ -41,14 +41,18 @@ def stream_options(settings: Settings) -> StreamOptions:
 
 def make_engine(settings: Settings, *, skip_late_updates: bool = True) -> Engine:
     """Load the weights and make the engine. Raises UserError."""
+    model = load_speech_model(settings)
+    options = engine_options(settings, skip_late_updates=skip_late_updates)
+    return Engine(model, options, settings.engine.threads, settings.engine.workers)
+
+
+def load_speech_model(settings: Settings) -> SpeechModel:
+    """The model, as precise as it is wanted on the device. Raises UserError."""
     log.info("loading weights", model=settings.engine.model)
     whisper = load_model(settings.engine.model, settings.engine.models_dir)
     if settings.engine.task == "translate":
         _require_translation(settings.engine.model, whisper)
-    options = engine_options(settings, skip_late_updates=skip_late_updates)
-    model = SpeechModel(whisper, precision(settings, whisper.device))
-    engine = settings.engine
-    return Engine(model, options, threads=engine.threads, workers=engine.workers)
+    return SpeechModel(whisper, precision(settings, whisper.device))
 
 
 def _require_translation(model: str, whisper: Whisper) -> None:

@@ -184,6 +184,17 @@ def test_load_is_held_against_the_trace(speech_model: object, tmp_path: Path) ->
     assert 0 < trial["usage"]["generator_cpu"] < trial["usage"]["bot_cpu"]
 
 
+@with_speech
+def test_where_the_time_goes_adds_up(speech_model: object, tmp_path: Path) -> None:
+    status, _, err = outcome(tmp_path, "profile", "--only", "call-fr-03", "--json", "report.json")
+    assert status == 0, err
+    [case] = json.loads((tmp_path / "report.json").read_text())["cases"]
+    told = case["details"]["told"]
+    assert told["updates"] > 10
+    assert min(told["parts"].values()) > 0
+    assert 0.7 * told["total"] < sum(told["parts"].values()) < told["total"]
+
+
 def test_every_case_is_told_in_the_help(tmp_path: Path) -> None:
     status, out, _ = outcome(tmp_path, "--help")
     assert status == 0
