@@ -47,7 +47,7 @@ class Pace:
 
 PRESETS = {
     "fast": Pace(chunk=0.3, frame_threshold=15, beams=1, min_silence=0.2),
-    "balanced": Pace(chunk=0.5, frame_threshold=25, beams=1, min_silence=0.7),
+    "balanced": Pace(chunk=0.7, frame_threshold=25, beams=1, min_silence=0.7),
     "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5, min_silence=1.0),
 }
 

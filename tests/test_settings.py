@@ -14,7 +14,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.esl.host, settings.esl.port) == ("127.0.0.1", 8021)
     assert settings.esl.password.get_secret_value() == "ClueCon"
     assert settings.engine.language == "fr"
-    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.5, 25, 1, 0.7)
+    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.7, 25, 1, 0.7)
     assert settings.recordings.sample_rate == 16000
     assert not settings.recordings.each_leg
 
@@ -38,7 +38,7 @@ def test_settings_are_frozen_and_closed() -> None:
     ("preset", "pace"),
     [
         ("fast", Pace(0.3, 15, 1, 0.2)),
-        ("balanced", Pace(0.5, 25, 1, 0.7)),
+        ("balanced", Pace(0.7, 25, 1, 0.7)),
         ("accurate", Pace(1.0, 50, 5, 1.0)),
     ],
 )

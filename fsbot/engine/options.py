@@ -26,7 +26,7 @@ class EngineOptions:
     hard audio loops feed on it.
     """
 
-    chunk: float = 0.5
+    chunk: float = 0.7
     frame_threshold: int = 25
     beams: int = 1
     padding: float = 4.0
