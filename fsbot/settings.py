@@ -121,6 +121,18 @@ def _comma_list(value: object) -> object:
     return value
 
 
+def _spoken_languages(values: tuple[str, ...]) -> tuple[str, ...]:
+    codes = []
+    for value in values:
+        try:
+            codes.append(known_language(value))
+        except ValueError as error:
+            raise ValueError(f"has {value!r}, which {error}") from None
+    if "auto" in codes:
+        raise ValueError("has auto in it, which is no language")
+    return tuple(codes)
+
+
 def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
@@ -145,6 +157,9 @@ def _switch_directory(value: str) -> str:
 
 Line = Annotated[str, AfterValidator(_one_line)]
 Patterns = Annotated[tuple[Line, ...], BeforeValidator(_comma_list)]
+Languages = Annotated[
+    tuple[Line, ...], BeforeValidator(_comma_list), AfterValidator(_spoken_languages)
+]
 Directory = Annotated[Path, BeforeValidator(_path_to_text), BeforeValidator(str)]
 OptionalPath = Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(_empty_is_none)]
 
@@ -251,6 +266,11 @@ class Engine(Section):
         description="language spoken; auto finds it out per side",
         json_schema_extra={"allowed": "a code or name of Whisper's languages (fr, en, …), or auto"},
     )
+    auto_languages: Languages = Field(
+        ("fr", "en", "es", "de", "it"),
+        description="languages that auto chooses from; empty: all that Whisper knows",
+        json_schema_extra={"allowed": "a list of codes or names of Whisper's languages"},
+    )
     preset: Literal["fast", "balanced", "accurate"] = Field(
         "balanced", description="sets chunk, frame_threshold, beams and vad.min_silence together"
     )
@@ -270,8 +290,12 @@ class Engine(Section):
         description="hypotheses kept while decoding, 1 is greedy; empty: from preset",
     )
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
-    workers: int = Field(
-        1, ge=1, le=64, description="inferences at a time, each with its own threads"
+    workers: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+        None,
+        ge=1,
+        le=64,
+        description="inferences at a time, each with its own threads; empty: one per CPU core, "
+        "one on a GPU",
     )
     precision: Literal["auto", "float32", "int8", "float16", "bfloat16"] = Field(
         "auto",

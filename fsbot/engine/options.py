@@ -53,6 +53,7 @@ class StreamOptions:
     """What is known about one side before it speaks.
 
     language: Whisper's code, or "auto" to detect it from the first seconds of speech;
+    auto_languages: the codes that "auto" chooses from, none for all of Whisper's;
     static_prompt: names and terms to expect, put before every window and never scrolled away;
     task: "transcribe", or "translate" to English.
     """
@@ -60,3 +61,4 @@ class StreamOptions:
     language: str = "fr"
     static_prompt: str = ""
     task: str = "transcribe"
+    auto_languages: tuple[str, ...] = ()

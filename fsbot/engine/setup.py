@@ -1,5 +1,7 @@
 """An engine as the settings want it, with its weights loaded."""
 
+import os
+
 import structlog
 import torch
 from whisper.model import Whisper
@@ -12,6 +14,9 @@ from fsbot.engine.scheduler import Engine
 from fsbot.errors import UserError
 from fsbot.settings import Settings
 from fsbot.weights import load_model
+
+MOST_WORKERS = 8
+"""More contend for memory, and for the scheduler's lock."""
 
 log = structlog.get_logger("fsbot.engine")
 
@@ -36,14 +41,22 @@ def engine_options(settings: Settings, *, skip_late_updates: bool = True) -> Eng
 def stream_options(settings: Settings) -> StreamOptions:
     """What the settings say about every stream."""
     engine = settings.engine
-    return StreamOptions(engine.language, engine.static_prompt, engine.task)
+    return StreamOptions(engine.language, engine.static_prompt, engine.task, engine.auto_languages)
 
 
 def make_engine(settings: Settings, *, skip_late_updates: bool = True) -> Engine:
     """Load the weights and make the engine. Raises UserError."""
     model = load_speech_model(settings)
     options = engine_options(settings, skip_late_updates=skip_late_updates)
-    return Engine(model, options, settings.engine.threads, settings.engine.workers)
+    threads = settings.engine.threads
+    return Engine(model, options, threads, settings.engine.workers or _workers(model, threads))
+
+
+def _workers(model: SpeechModel, threads: int) -> int:
+    """As many as keep all CPU cores busy that this process may use; a GPU wants one."""
+    if model.device.type != "cpu":
+        return 1
+    return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // threads))
 
 
 def load_speech_model(settings: Settings) -> SpeechModel:

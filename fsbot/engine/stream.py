@@ -27,7 +27,7 @@ from fsbot.engine.events import (
 )
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
-from fsbot.engine.language import DETECTION_SECONDS, detect_language
+from fsbot.engine.language import DETECTION_SECONDS, SURE, detect_language
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.utterance import Utterance
@@ -102,7 +102,7 @@ class Stream:
         self._judged = 0
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
         self._open: Utterance | None = None
-        self._preview: FinalText | None = None
+        self._preview: tuple[Voice, FinalText] | None = None
         self._number = 0
         self._next_update = 0.0
         self._updated = 0.0
@@ -189,8 +189,9 @@ class Stream:
                 if words is not None:
                     self._emit(words)
             case Preview(utterance, speech):
-                self._preview = yield from self._decode(utterance, voice, speech)
-                if (words := utterance.preview(voice, self._preview)) is not None:
+                text = yield from self._decode(utterance, voice, speech)
+                self._preview = voice, text
+                if (words := utterance.preview(voice, text)) is not None:
                     self._emit(words)
             case Close(utterance, speech):
                 yield from self._work_close(utterance, voice, speech, task.decided_at)
@@ -207,8 +208,9 @@ class Stream:
     def _work_close(
         self, utterance: Utterance, voice: Voice, speech: Speech, decided_at: float
     ) -> Job[None]:
-        text = self._preview
-        if text is None or not text.speech.same_but_for_silence(speech):
+        if self._preview is not None and self._preview[1].speech.same_but_for_silence(speech):
+            voice, text = self._preview
+        else:
             text = yield from self._decode(utterance, voice, speech)
         self._preview = None
         self._finals.accept(text)
@@ -243,7 +245,8 @@ class Stream:
         audio_start = max(speech_start - self._options.lead_in, self._spoken_until)
         self._open = Utterance(self._number, audio_start, speech_start, self._context)
         self._recent.clear()
-        self._next_update = speech_start + self._options.chunk
+        # Speech was perhaps noticed late: the first words shall not wait for a whole chunk more.
+        self._next_update = speech_start + self._options.chunk / 2
         self._emit(SpeechStarted(self._number, speech_start))
 
     def _grow(self, utterance: Utterance) -> None:
@@ -311,13 +314,18 @@ class Stream:
         """The voice to read that audio with; None while too little of it tells the language."""
         if self._voice is None:
             language = self._stream_options.language
-            enough = upto - start >= DETECTION_SECONDS
             if language == "auto":
+                enough = upto - start >= DETECTION_SECONDS
                 if not enough and not over:
                     return None
-                audio = self._between(start, upto)
-                language = yield from detect_language(self._model, audio, self._options.padding)
-                if not enough:
-                    return self._speak(language)
+                detected = yield from detect_language(
+                    self._model,
+                    self._between(start, upto),
+                    self._options.padding,
+                    self._stream_options.auto_languages,
+                )
+                if not enough or detected.probability < SURE:
+                    return self._speak(detected.language)
+                language = detected.language
             self._voice = self._speak(language)
         return self._voice

@@ -24,6 +24,8 @@ from whisper.tokenizer import get_tokenizer
 from fsbot.audio.vad import EndpointerOptions
 from fsbot.engine.decoder import Decoder, DecoderState
 from fsbot.engine.events import StreamEnded
+from fsbot.engine.inference import Job
+from fsbot.engine.language import SURE, Detected
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
@@ -314,6 +316,30 @@ def test_a_short_answer_decides_no_language_for_what_follows(speech_model: Speec
     assert len(detected.finals) == 2
     assert detected.finals[1].language == "fr"
     assert detected.finals[1].words[-1].text.strip(".") == "service"
+
+
+def test_a_language_is_kept_once_it_is_sure(
+    speech_model: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detections = [Detected("de", SURE - 0.01), Detected("fr", SURE)]
+
+    def detect(*_: object) -> Job[Detected]:
+        yield from ()
+        return detections.pop(0)
+
+    monkeypatch.setattr("fsbot.engine.stream.detect_language", detect)
+    detected = transcribe(speech_model, sound("utterance-fr"), stream_options=StreamOptions("auto"))
+    check_contract(detected)
+    assert not detections, "asked again while it was not sure, and never afterwards"
+    assert {event.language for event in detected.finals} == {"fr"}
+    assert detected.final_text.startswith("le numéro composé n'est pas en service")
+
+
+def test_only_some_languages_are_listened_for(speech_model: SpeechModel) -> None:
+    options = StreamOptions("auto", auto_languages=("it", "de"))
+    detected = transcribe(speech_model, sound("utterance-fr"), stream_options=options)
+    check_contract(detected)
+    assert {event.language for event in detected.finals} <= {"it", "de"}
 
 
 @pytest.mark.parametrize("language", ["fr", "auto"])
