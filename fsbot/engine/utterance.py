@@ -11,7 +11,7 @@ from fsbot.engine.final import FinalText, Listen
 from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import group_tokens, timed_words, words_beyond
+from fsbot.engine.words import group_tokens, timed_words, words_beyond, words_with_time
 
 LIVE_CONTEXT = 3.0
 """Seconds before the last committed word that stay in the window of an utterance that is long."""
@@ -170,8 +170,9 @@ class Utterance:
         self._heard_until = upto
         self._held = []
         if not decoded.silent:
-            words = self._monotonic(timed_words(voice.tokenizer, decoded, start))
-            groups = group_tokens(voice.tokenizer, decoded.tokens)
+            timed = timed_words(voice.tokenizer, decoded, start)
+            words = self._monotonic(timed[: words_with_time(timed)])
+            groups = group_tokens(voice.tokenizer, decoded.tokens)[: len(words)]
             self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
 
     def _sure_words(self, count: int, said_before: Sequence[Word], probability: float) -> int:

@@ -13,6 +13,9 @@ from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import UNSPACED_LANGUAGES, Word
 from fsbot.engine.model import FRAME_SECONDS
 
+LEAST_ECHO = 4
+"""Words at the end of a text that must share a moment to be called an echo."""
+
 _CLOSING = frozenset(string.punctuation + "–—…›»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
 _OPENING = frozenset("«‹“‘„¿¡([{（【「『")
 
@@ -81,6 +84,19 @@ def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> 
         )
         position = following
     return words
+
+
+def words_with_time(words: Sequence[Word]) -> int:
+    """How many words there are before an end that takes no time.
+
+    Four words or more of less than a frame each are no speech: the model has said the sentence
+    again, in words a little different, and there was no sound left to lay them on.
+    """
+    for first in range(len(words) - LEAST_ECHO + 1):
+        echo = words[first:]
+        if echo[-1].end - echo[0].start < len(echo) * FRAME_SECONDS:
+            return first
+    return len(words)
 
 
 def words_beyond(said: Sequence[Word], whole: Sequence[Word]) -> list[Word]:

@@ -19,6 +19,7 @@ from fsbot.engine.words import (
     token_mask,
     unspoken_tokens,
     words_beyond,
+    words_with_time,
 )
 
 
@@ -213,3 +214,14 @@ def test_of_equal_beginnings_the_one_that_ends_at_the_right_time() -> None:
     assert words_beyond([whole[0], whole[1], late], whole) == whole[3:]
     assert words_beyond([], whole) == whole
     assert words_beyond(whole, []) == []
+
+
+def test_a_text_said_again_without_sound_for_it_is_an_echo() -> None:
+    said = [Word("The", 1.0, 1.1, 0.9), Word("moon.", 1.1, 1.5, 0.9)]
+    echo = [Word(text, 1.5, 1.5, 0.9) for text in ("At", "the", "full", "moon.")]
+    assert words_with_time(said + echo) == 2
+    assert words_with_time(said + echo[:3]) == 5, "people do swallow three words"
+    spread = [Word("so", 1.5 + 0.02 * k, 1.52 + 0.02 * k, 0.9) for k in range(4)]
+    assert words_with_time(said + spread) == 6
+    assert words_with_time(echo) == 0
+    assert words_with_time([]) == 0
