@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fsbot.catalogue import Setting, all_settings, by_name, nearest, toml_literal
+from fsbot.catalogue import Setting, all_settings, by_name, nearest
 from fsbot.errors import UserError
 from fsbot.settings import PRESETS, Settings
 from fsbot.sources import Configuration, load
@@ -109,4 +109,4 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    return value if isinstance(value, int | float | str) else toml_literal(value).strip('"')
+    return value if isinstance(value, int | float | str) else _text(value)
