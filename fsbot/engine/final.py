@@ -33,7 +33,7 @@ REST_SECONDS = 0.5
 
 MOST_PARTS = 5
 
-UNSURE_LOG_PROBABILITY = -0.2
+UNSURE_LOG_PROBABILITY = -0.3
 """Mean log-probability of a text below which it is worth a search.
 
 On recorded French calls, each heard three times a few milliseconds apart, word error rates are

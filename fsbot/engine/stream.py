@@ -131,14 +131,14 @@ class Stream:
     def wants_to_listen(self) -> bool:
         """There is audio to judge, and no inference to wait for before more is judged.
 
-        While one is wanted, its stream listens on only if it is late and may skip updates.
+        While one is wanted, its stream listens on only if it may skip updates: so the end of an
+        utterance is decided in time, however long its audio takes to be read.
         """
         unheard = self._audio.end - self._judged
         if unheard < LISTEN_SAMPLES and not (self._finishing and (unheard or self._open)):
             return False
-        late = unheard >= self._options.chunk * SAMPLE_RATE
         waiting = bool(self.tasks) or self.at_work
-        return not waiting or (late and self._options.skip_late_updates)
+        return self._options.skip_late_updates or not waiting
 
     @property
     def ended(self) -> bool:
