@@ -43,6 +43,9 @@ final text: with -0.2 turns are answered 0.1 s later at the median of four calls
 
 SEARCH_BEAMS = 5
 
+SEARCHED_TOKENS = 40
+"""Longest text that is searched: a robot does not wait for longer ones."""
+
 HALLUCINATED_SILENCE = 1.5
 """A text that ends this long before the speech does is tried again without what stood before."""
 
@@ -171,7 +174,8 @@ def _decode_window(
     task = voice.task(context, prefix, frames, rewind_frames=frames, draft=draft)
     window = Window(audio, voice.options.padding, task)
     text = yield window
-    if text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY or task.beams > 1:
+    sure = text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY
+    if sure or task.beams > 1 or len(text.tokens) > SEARCHED_TOKENS:
         return text
     searched = yield window.again(SEARCH_BEAMS)
     return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))
