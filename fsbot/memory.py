@@ -7,7 +7,7 @@ import platform
 _M_ARENA_MAX = -8  # malloc.h
 _HEAPS = 2
 
-_KERNELS = 256
+_KERNELS = 128
 """Every number of rows that a layer meets gets a kernel of its own from oneDNN, which keeps 1,024
 of them: 360 MB for 16 streams. 128 take 30 MB and no more CPU, none at all 29 % more."""
 
