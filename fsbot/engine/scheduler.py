@@ -219,6 +219,7 @@ class Engine:
             while self._take_orders(wait):
                 wait = self._listen()
                 self._begin_jobs()
+                self._end_streams()
                 if batch := self._most_urgent():
                     self._idle_workers -= 1
                     return batch
@@ -260,7 +261,6 @@ class Engine:
         Returns how many seconds to wait for the next one: None if nobody wants it.
         """
         if not any(stream.wants_to_listen for stream in self._streams):
-            self._end_streams()
             return None
         started = time.perf_counter()
         if (early := self._listened + LISTENING_INTERVAL - started) > 0:
@@ -273,7 +273,6 @@ class Engine:
                     self._guarded(stream, partial(stream.hear, probability))
         self._listened = time.perf_counter()
         self.times.listening += self._listened - started
-        self._end_streams()
         return LISTENING_INTERVAL
 
     def _begin_jobs(self) -> None:
@@ -328,7 +327,6 @@ class Engine:
                 self._fail(run.stream, result)
             else:
                 self._go_on(run.stream, run.task, run.job, result)
-        self._end_streams()
 
     def _count(self, task: Task, seconds: float) -> None:
         if isinstance(task, Update):
