@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsbot.bench.playing import Played
-from fsbot.bench.report import CaseReport, Figure, limited
+from fsbot.bench.report import CaseReport, Figure
 from fsbot.bench.scoring import WordErrors, align, compare, errors_by_part, final_text, words
 from fsbot.bench.speech import SIDES, Reference
 from fsbot.bench.workshop import Workshop, planned_call
@@ -45,13 +45,12 @@ def names(workshop: Workshop) -> CaseReport:
     figures = [
         Figure("words of names", without.said),
         Figure("right without a prompt", _share(without), "%"),
-        limited(
+        Figure(
             "right with the names in fsbot_prompt",
             _share(prompted),
             "%",
-            _share(without),
             "more",
-            least=True,
+            met=prompted.right > without.right,
         ),
     ]
     if difference is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from fsbot.bench.report import CaseReport, Figure
 from fsbot.bench.workshop import Workshop
@@ -59,5 +59,5 @@ def profile(workshop: Workshop) -> CaseReport:
         f"CPU per second of track, final texts included; {call.name}, both sides; "
         f"{workshop.point.summary}",
         tuple(figures),
-        {"told": json.loads(printed.splitlines()[-1])},
+        {"told": asdict(told)},
     )

@@ -74,24 +74,14 @@ def _packed_product(quantised: Tensor, scale: Tensor) -> Linear | None:
     zeros = torch.zeros(len(scale), dtype=torch.int64)
     multiply = torch.ops.onednn.qlinear_pointwise.default
 
-    def product(levels: Tensor) -> Tensor:
+    def product(rows: Tensor) -> Tensor:
+        # Activations are unsigned in this kernel: level 128 is zero, and truncation rounds.
+        levels = rows.add_(_ZERO_LEVEL + 0.5).to(torch.uint8)
         scales = (levels, 1 / _LEVELS, _ZERO_LEVEL, packed, scale, zeros)
         result: Tensor = multiply(*scales, None, 1.0, 0, torch.float32, "none", [], "")
         return result
 
-    def padded(rows: Tensor) -> Tensor:
-        # Activations are unsigned in this kernel: level 128 is zero, and truncation rounds.
-        levels = rows.add_(_ZERO_LEVEL + 0.5).to(torch.uint8)
-        more = _rows_computed(len(rows)) - len(rows)
-        return product(F.pad(levels, (0, 0, 0, more)))[: len(rows)] if more else product(levels)
-
-    return padded
-
-
-def _rows_computed(rows: int) -> int:
-    """So many rows or a few more: oneDNN makes a kernel for each number, which takes up to 2 ms."""
-    step = 1 if rows <= 8 else 8 if rows <= 64 else 16
-    return -(-rows // step) * step
+    return product
 
 
 def linear(weight: Tensor, bias: Tensor | None, precision: Precision) -> Linear:
