@@ -56,9 +56,11 @@ class Transcriber:
         try:
             self._begin()
             for pieces in self._sound.play(REALTIME_BLOCK_SECONDS if realtime else BLOCK_SECONDS):
-                self._feed(pieces)
                 if realtime:
-                    self._listen(self._zero + self._fed / SAMPLE_RATE)
+                    # A block is there once it has been said, as in a recording that grows.
+                    said = self._fed + len(pieces[0])
+                    self._listen(self._zero + said / SAMPLE_RATE)
+                self._feed(pieces)
                 while self._pending > MOST_PENDING_SECONDS:
                     self._listen(time.time() + POLL_SECONDS)
                 self._listen(0.0)
