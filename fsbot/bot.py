@@ -1,8 +1,6 @@
 """`fsbot run`: everything wired up, and taken down again."""
 
 import gc
-import os
-import signal
 import time
 
 import gevent
@@ -14,10 +12,12 @@ from fsbot.call import Call, House, publish_failure
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
 from fsbot.hub import HubBridge, HubWatchdog
-from fsbot.log import flush
+from fsbot.languages import known_language
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.recorder import Studio
-from fsbot.settings import Settings, known_language
+from fsbot.serve.tcp import TcpServer
+from fsbot.settings import Settings
+from fsbot.signals import on_stop_signal
 from fsbot.switch.codec import Event
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
@@ -87,6 +87,11 @@ class Bot:
             on_event=self._on_event,
             on_connect=self._resync,
         )
+        self._server: TcpServer | None = None
+        if settings.serve.enabled:
+            # A client that came late may wait; a call may not.
+            options = stream_options(settings, skip_late_updates=False)
+            self._server = TcpServer(settings.serve, options)
         self._trace = Trace(settings.engine.trace) if settings.engine.trace else None
         self._house: House
         self._stop_wanted = Flag()
@@ -113,11 +118,15 @@ class Bot:
             trace=self._trace,
         )
         self._engine.start()
+        if self._server is not None:
+            self._server.start(self._engine, bridge)
         finishing = gevent.spawn(self._finish)
         try:
             self._link.run()
         finally:
             finishing.kill()
+            if self._server is not None:
+                self._server.close()
             publisher.close()
             self._engine.stop()
             bridge.close()
@@ -138,11 +147,17 @@ class Bot:
     def _finish(self) -> None:
         self._stop_wanted.wait()
         try:
+            serving = gevent.spawn(self._finish_clients)
             self._finish_calls(list(self._calls.values()))
+            serving.join()
             if not self._house.publisher.drain(DELIVERING_SECONDS):
                 log.warning("events not delivered", events=self._house.publisher.waiting)
         finally:
             self._link.stop()
+
+    def _finish_clients(self) -> None:
+        if self._server is not None:
+            self._server.finish(FINISHING_SECONDS)
 
     def _finish_calls(self, calls: list[Call]) -> None:
         log.info("stopping", calls=len(calls))
@@ -259,18 +274,9 @@ def run(settings: Settings) -> int:
     gc.collect()
     gc.freeze()
     return_free_memory()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, _on_signal, bot)
+    on_stop_signal(bot.stop)
     bot.run()
     return 0
-
-
-def _on_signal(bot: Bot) -> None:
-    if bot.stopping:
-        # At once: neither a call nor the engine's thread, in the middle of a window, is waited for.
-        flush()
-        os._exit(130)
-    bot.stop()
 
 
 def _event_time(event: Event) -> float:

@@ -12,7 +12,13 @@ from gevent.event import Event as Flag
 
 from fsbot.audio.reading import FollowError
 from fsbot.audio.tape import Tape
-from fsbot.engine.events import AudioCovered, StreamEnded, StreamEvent, StreamFailed
+from fsbot.engine.events import (
+    AudioCovered,
+    LanguageDoubted,
+    StreamEnded,
+    StreamEvent,
+    StreamFailed,
+)
 from fsbot.engine.options import StreamOptions
 from fsbot.engine.scheduler import Engine, StreamHandle
 from fsbot.hub import HubBridge, in_thread
@@ -197,7 +203,9 @@ class Call:
         if self.leg.prompt:
             options = replace(options, static_prompt=" ".join(self.leg.prompt.split()))
         for channel in self._channels:
-            self._streams[channel] = self._house.engine.open(options, self._listener(channel))
+            self._streams[channel] = self._house.engine.open(
+                options.named(f"{self.uuid}-{channel.side}"), self._listener(channel)
+            )
         for pieces in self._tape.play():
             for channel, samples in zip(self._channels, pieces, strict=True):
                 if channel in self._streams and len(samples):
@@ -279,6 +287,8 @@ class Call:
         """at: Unix time at which the engine said so; the hub may have been busy since."""
         if isinstance(event, AudioCovered):
             self._trace(channel, event, at)
+        elif isinstance(event, LanguageDoubted):
+            self._complain("language_doubted", f"{channel.side} {event}")
         elif isinstance(event, StreamEnded | StreamFailed):
             if isinstance(event, StreamFailed):
                 self._complain("engine", f"{channel.side}: {event.reason}")

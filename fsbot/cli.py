@@ -14,19 +14,18 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fsbot import __version__
-from fsbot.errors import UserError
+from fsbot.errors import INTERRUPTED, UserError
 
 if TYPE_CHECKING:
     from fsbot.sources import Configuration
 
-INTERRUPTED = 130  # 128 + SIGINT
 READER_GONE = 141  # 128 + SIGPIPE
 
 # Flags that many people type, beside the ones made from the settings' names.
@@ -40,7 +39,8 @@ ALIASES = {
 @dataclass(frozen=True, slots=True)
 class Command:
     """A subcommand. `own_arguments`: its module offers add_arguments. `start(module, args)` for
-    commands without settings, `start_with(module, args, configuration)` for those with."""
+    commands without settings, `start_with(module, args, configuration)` for those with. `aliases`:
+    flags by setting, beside those that every command has."""
 
     summary: str
     module: str
@@ -48,6 +48,7 @@ class Command:
     own_arguments: bool = True
     start: Callable[[ModuleType, argparse.Namespace], int] | None = None
     start_with: Callable[[ModuleType, argparse.Namespace, Configuration], int] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def _run(module: ModuleType, args: argparse.Namespace) -> int:
@@ -87,9 +88,22 @@ COMMANDS = {
   fsbot run                                   settings from ./fsbot.toml, if there is one
   fsbot run --esl-host 10.0.0.5 --esl-password-file /run/secrets/esl
   fsbot run --language en --preset fast --log-format json
-  FSBOT_ENGINE_MODEL=small fsbot run --config /etc/fsbot/fsbot.toml""",
+  FSBOT_ENGINE_MODEL=small fsbot run --config /etc/fsbot/fsbot.toml
+  fsbot run --serve                           and TCP clients, by the same engine""",
         own_arguments=False,
+        aliases={"serve.enabled": "--serve"},
         start_with=_run_bot,
+    ),
+    "serve": Command(
+        "take sound over TCP and give text, as SimulStreaming does, for many clients",
+        "fsbot.serve",
+        """\
+  fsbot serve                                 then: arecord -f S16_LE -c1 -r 16000 -t raw |
+                                              nc -N 127.0.0.1 43001
+  fsbot serve --port 43007 --language en --jsonl
+  fsbot serve --rate 8000                     telephone sound as it is
+  fsbot serve --simulstreaming --vac --min-chunk-size 1.0 --model_path ./small.pt""",
+        start_with=_run_with_settings,
     ),
     "demo": Command(
         "show a call being transcribed while it is spoken",
@@ -258,11 +272,11 @@ def _parser(chosen: str) -> tuple[argparse.ArgumentParser, ModuleType | None]:
         if command.start_with is not None:
             usage = sub.format_usage().removeprefix("usage: ").rstrip()
             sub.usage = usage.replace("%", "%%") + " [SETTINGS]"
-            _add_settings(sub)
+            _add_settings(sub, {**ALIASES, **command.aliases})
     return parser, module
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_settings(parser: argparse.ArgumentParser, aliases: Mapping[str, str]) -> None:
     from fsbot.catalogue import all_settings, sections
 
     parser.add_argument(
@@ -278,8 +292,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     }
     for setting in all_settings():
         names = [setting.flag]
-        if setting.name in ALIASES:
-            names.insert(0, ALIASES[setting.name])
+        if setting.name in aliases:
+            names.insert(0, aliases[setting.name])
         text = f"{setting.description} ({setting.allowed}; default {setting.shown_default})"
         text = text.replace("%", "%%")
         if setting.switch:

@@ -1,4 +1,7 @@
-"""The one exception that ends a command without a traceback."""
+"""How commands end: the one exception that does so without a traceback, and exit statuses."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, or a second signal: 128 + SIGINT."""
 
 
 class UserError(Exception):

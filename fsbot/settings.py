@@ -7,13 +7,9 @@ fields as data: flags, `fsbot config`, error messages and README's table are mad
 
 from __future__ import annotations
 
-import ast
-import difflib
-import importlib.util
 import os
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -28,6 +24,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from fsbot.languages import known_language
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,45 +48,6 @@ PRESETS = {
     "balanced": Pace(chunk=0.7, frame_threshold=25, beams=1, min_silence=0.7),
     "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5, min_silence=1.0),
 }
-
-
-@cache
-def languages() -> dict[str, str]:
-    """Every language name and code that Whisper knows, in lower case, and its code.
-
-    Read out of openai-whisper's tokenizer.py as text: importing it would import torch (2 s).
-    """
-    spec = importlib.util.find_spec("whisper")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    source = Path(spec.submodule_search_locations[0], "tokenizer.py").read_text(encoding="utf-8")
-    tables = {
-        node.targets[0].id: node.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    names: dict[str, str] = ast.literal_eval(tables["LANGUAGES"])
-    aliases = tables["TO_LANGUAGE_CODE"]
-    assert isinstance(aliases, ast.Dict)
-    by_name = {name: code for code, name in names.items()}
-    for key, value in zip(aliases.keys, aliases.values, strict=True):
-        if key is not None:  # None: the table's `**{…}`, the same names as in LANGUAGES
-            by_name[ast.literal_eval(key)] = ast.literal_eval(value)
-    return by_name | {code: code for code in names}
-
-
-def known_language(value: str) -> str:
-    """Whisper's code for a language's code or name, or "auto". Raises ValueError with a hint."""
-    wanted = value.strip().lower()
-    if wanted == "auto":
-        return wanted
-    known = languages()
-    if wanted in known:
-        return known[wanted]
-    base = wanted.replace("_", "-").split("-")[0]
-    near = [base] if base in known else difflib.get_close_matches(wanted, known, n=1)
-    hint = f": did you mean {known[near[0]]!r}?" if near else ""
-    raise ValueError(f"is no language that Whisper knows (its codes and names, or auto){hint}")
 
 
 def _one_line(value: str) -> str:
@@ -135,6 +94,12 @@ def _spoken_languages(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _log_level(value: object) -> object:
+    # DEBUG and CRITICAL are Python's names, and SimulStreaming's.
+    lower = value.lower() if isinstance(value, str) else value
+    return "error" if lower == "critical" else lower
 
 
 def _path_to_text(value: object) -> str:
@@ -307,12 +272,23 @@ class Engine(Section):
     static_prompt: Line = Field(
         "", description="names and terms that calls are about, shown to the model at all times"
     )
+    init_prompt: Line = Field(
+        "", description="text shown to the model before the first utterance, as if it had been said"
+    )
     max_context_tokens: int = Field(
         0, ge=0, le=200, description="tokens of earlier utterances shown to the model"
+    )
+    min_audio: float = Field(
+        0.0, ge=0, le=10, description="seconds of an utterance that its first update waits for"
     )
     trace: OptionalPath = Field(
         None,
         description="file for one JSON line per engine update, for benchmarks; empty: none",
+    )
+    logdir: OptionalPath = Field(
+        None,
+        description="directory for the sound and text of all that the model reads, for debugging; "
+        "empty: none",
     )
 
     @property
@@ -341,8 +317,59 @@ class Vad(Section):
         le=10,
         description="seconds of silence that end an utterance; empty: from preset",
     )
+    max_utterance: float = Field(
+        24.0,
+        ge=5,
+        le=28,
+        description="seconds after which an utterance is closed although speech goes on",
+    )
     lead_in: float = Field(
         0.5, ge=0, le=2, description="seconds before the first sound of speech that are decoded too"
+    )
+
+
+class Serve(Section):
+    """The TCP server that speaks SimulStreaming's line protocol (`fsbot serve`)."""
+
+    enabled: bool = Field(False, description="`fsbot run` serves TCP clients beside the calls")
+    host: Line = Field("127.0.0.1", min_length=1, description="address or host name to listen on")
+    port: int = Field(43001, ge=0, le=65535, description="port to listen on; 0: any free one")
+    allow_remote: bool = Field(
+        False, description="listen on an address that other machines reach; nothing is encrypted"
+    )
+    format: Literal["text", "jsonl"] = Field(
+        "text", description="lines of `start_ms end_ms text`, or SimulStreaming's JSON lines"
+    )
+    rate: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+        None,
+        ge=8000,
+        le=48000,
+        description="samples per second that clients send; empty: 16000, and what sounds like "
+        "another rate is refused",
+    )
+    channels: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+        None,
+        ge=1,
+        le=2,
+        description="2: interleaved, caller left and callee right, each heard by itself; empty: "
+        "1, and what sounds like 2 is refused",
+    )
+    max_clients: int = Field(32, ge=1, le=10_000, description="clients at a time")
+    backlog: float = Field(
+        20.0,
+        gt=0,
+        le=3600,
+        description="seconds of sound per client that may wait for the engine; what is more waits "
+        "at the client",
+    )
+    idle_timeout: float = Field(
+        300.0, gt=0, le=86_400, description="seconds without sound after which a client is cut off"
+    )
+    send_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="seconds after which a client that does not read its lines is cut off",
     )
 
 
@@ -352,8 +379,8 @@ class Log(Section):
     format: Literal["console", "json"] = Field(
         "console", description="lines for people, or one JSON object per line"
     )
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least important lines shown"
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_log_level)] = (
+        Field("info", description="least important lines shown")
     )
     text: Annotated[bool | None, BeforeValidator(_empty_is_none)] = Field(
         None,
@@ -385,6 +412,7 @@ class Settings(BaseSettings):
     transcripts: Transcripts = Field(default_factory=Transcripts)
     engine: Engine = Field(default_factory=Engine)
     vad: Vad = Field(default_factory=Vad)
+    serve: Serve = Field(default_factory=Serve)
     log: Log = Field(default_factory=Log)
 
     @classmethod

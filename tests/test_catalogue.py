@@ -60,7 +60,13 @@ def test_allowed_values_in_words(name: str, allowed: str) -> None:
 def test_secret_and_switch() -> None:
     assert [s.name for s in all_settings() if s.secret] == ["esl.password"]
     switches = {s.name for s in all_settings() if s.switch}
-    assert switches == {"recordings.each_leg", "recordings.loopback", "log.text"}
+    assert switches == {
+        "recordings.each_leg",
+        "recordings.loopback",
+        "serve.enabled",
+        "serve.allow_remote",
+        "log.text",
+    }
     assert by_name()["esl.password"].shown("hunter2") == '"********"'
 
 

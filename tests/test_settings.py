@@ -6,7 +6,8 @@ import pytest
 import whisper.tokenizer
 from pydantic import SecretStr, ValidationError
 
-from fsbot.settings import PRESETS, Engine, Esl, Filter, Log, Pace, Recordings, Settings, languages
+from fsbot.languages import languages
+from fsbot.settings import PRESETS, Engine, Esl, Filter, Log, Pace, Recordings, Settings
 
 
 def test_defaults_are_those_of_the_design() -> None:

@@ -40,7 +40,7 @@ def _weights() -> None:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    running = make_engine(Settings(), skip_late_updates=False)
+    running = make_engine(Settings())
     running.start()
     yield running
     running.stop()

@@ -54,7 +54,7 @@ def main() -> int:
         profile.watch(model, name)
     for name in ("start", "prefill", "step", "logits"):
         profile.watch(model.decoder, name)
-    engine = Engine(model, engine_options(settings, skip_late_updates=False))
+    engine = Engine(model, engine_options(settings))
     engine.start()
     samples, rate = soundfile.read(Path(sound), dtype="float32", always_2d=True)
     began = time.process_time()
@@ -76,7 +76,7 @@ def _hear(engine: Engine, samples: Any, language: str) -> None:
         if isinstance(event, StreamEnded | StreamFailed):
             over.set()
 
-    stream = engine.open(StreamOptions(language), take)
+    stream = engine.open(StreamOptions(language, skip_late_updates=False), take)
     stream.feed(samples)
     stream.finish()
     over.wait()

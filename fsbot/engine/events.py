@@ -11,13 +11,15 @@ UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 class Word:
     """One word as spoken, with the punctuation that belongs to it.
 
-    start, end: seconds; probability: mean probability of its tokens, 0 to 1.
+    start, end: seconds; probability: mean probability of its tokens, 0 to 1; tokens: Whisper's,
+    blanks included.
     """
 
     text: str
     start: float
     end: float
     probability: float
+    tokens: tuple[int, ...] = ()
 
     @property
     def middle(self) -> float:
@@ -92,6 +94,23 @@ class UtteranceFinal:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageDoubted:
+    """The first utterances sound like another language than the one they are read in, which was
+    given and stays. probability: of the language heard, 0 to 1."""
+
+    utterance: int
+    read_in: str
+    heard: str
+    probability: float
+
+    def __str__(self) -> str:
+        return (
+            f"sounds like {self.heard} ({self.probability:.0%}) and is read as {self.read_in}: "
+            "set engine.language, fsbot_language in the dialplan, or auto"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StreamEnded:
     """Everything fed before `finish` has been transcribed; nothing follows."""
 
@@ -111,6 +130,7 @@ StreamEvent = (
     | AudioCovered
     | UtteranceEnded
     | UtteranceFinal
+    | LanguageDoubted
     | StreamEnded
     | StreamFailed
 )

@@ -7,7 +7,6 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from fsbot.engine.events import Word
 from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import group_tokens, timed_words, words_with_time
+from fsbot.engine.words import timed_words, words_with_time
 
 Listen = Callable[[float, float], NDArray[np.float32]]
 """16 kHz samples of the stream between two seconds."""
@@ -41,9 +40,7 @@ On recorded French calls, each heard three times a few milliseconds apart, word 
 final text: with -0.2 turns are answered 0.1 s later at the median of four calls at a time.
 """
 
-SEARCH_BEAMS = 5
-
-SEARCHED_TOKENS = 40
+SEARCHED_TOKENS = 30
 """Longest text that is searched: a robot does not wait for longer ones."""
 
 HALLUCINATED_SILENCE = 1.5
@@ -66,14 +63,13 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class FinalText:
-    """Words with their times, the tokens of each and of all, and how sure the model was.
+    """Words with their times, all tokens, and how sure the model was.
 
     complete: the model itself ended the text. mean_log_prob: of the tokens, 0 without any.
     """
 
     speech: Speech
     words: tuple[Word, ...]
-    groups: tuple[Sequence[int], ...]
     tokens: tuple[int, ...]
     complete: bool
     mean_log_prob: float
@@ -139,7 +135,6 @@ class FinalDecoder:
         start = before[0].speech.audio_start if before else speech.audio_start
         prefix = [token for text in before for token in text.tokens]
         words: list[Word] = []
-        groups: list[Sequence[int]] = []
         tokens: list[int] = []
         log_probs: list[float] = []
         complete = False
@@ -152,15 +147,15 @@ class FinalDecoder:
             timed = timed_words(voice.tokenizer, part, start)
             count = words_with_time(timed)
             words += timed[:count]
-            groups += group_tokens(voice.tokenizer, part.tokens)[:count]
-            tokens += part.tokens if count == len(timed) else chain(*groups[len(groups) - count :])
+            kept = (token for word in timed[:count] for token in word.tokens)
+            tokens += part.tokens if count == len(timed) else kept
             log_probs += part.log_probs
             complete = part.complete
             if complete or not words or speech.end - words[-1].end < REST_SECONDS:
                 break
             start, prefix, draft = words[-1].end, [], ()
         mean = sum(log_probs) / max(1, len(log_probs))
-        return FinalText(speech, tuple(words), tuple(groups), tuple(tokens), complete, mean)
+        return FinalText(speech, tuple(words), tuple(tokens), complete, mean)
 
 
 def _decode_window(
@@ -175,7 +170,8 @@ def _decode_window(
     window = Window(audio, voice.options.padding, task)
     text = yield window
     sure = text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY
-    if sure or task.beams > 1 or len(text.tokens) > SEARCHED_TOKENS:
+    beams = voice.options.search_beams
+    if sure or task.beams >= beams or len(text.tokens) > SEARCHED_TOKENS:
         return text
-    searched = yield window.again(SEARCH_BEAMS)
+    searched = yield window.again(beams)
     return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))

@@ -19,6 +19,12 @@ SURE = 0.8
 """Probability from which it is kept. Of the 28 sides of our recorded calls the first two seconds
 of three are less sure, and two of these wrong; all are right where they are sure first."""
 
+DOUBT_SECONDS = 3.0
+"""Audio of an utterance from which the language that was given is held against what is heard."""
+
+DOUBT = 0.95
+"""Probability of another language from which it is called into question."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detected:

@@ -152,7 +152,7 @@ class Engine:
         self.times = EngineTimes()
         self.cadence = Cadence(options.chunk)
         self._model = model
-        self._silero = SileroModel()
+        self.silero = SileroModel()
         self._threads = threads
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._scheduling = threading.Lock()
@@ -268,7 +268,7 @@ class Engine:
         while streams := [stream for stream in self._streams if stream.wants_to_listen]:
             offered = [s for s in streams if self._guarded(s, s.offer)]
             if offered:
-                probabilities = self._silero.judge([stream.speech for stream in offered])
+                probabilities = self.silero.judge([stream.speech for stream in offered])
                 for stream, probability in zip(offered, probabilities, strict=True):
                     self._guarded(stream, partial(stream.hear, probability))
         self._listened = time.perf_counter()
@@ -313,7 +313,7 @@ class Engine:
         now = time.monotonic()
         for run in batch:
             run.inferring = True
-            if isinstance(run.task, Update) and self.options.skip_late_updates:
+            if isinstance(run.task, Update) and run.stream.skips_late_updates:
                 self.cadence.observe(now - run.task.since)
         return batch
 

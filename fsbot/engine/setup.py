@@ -15,39 +15,56 @@ from fsbot.errors import UserError
 from fsbot.settings import Settings
 from fsbot.weights import load_model
 
+SEARCH_BEAMS = 5
+PATIENT_SILENCE = 0.4
+"""Seconds of vad.min_silence from which an unsure final text is searched: whoever waits for less
+wants to answer sooner than a search is over."""
+
 MOST_WORKERS = 8
 """More contend for memory, and for the scheduler's lock."""
 
 log = structlog.get_logger("fsbot.engine")
 
 
-def engine_options(settings: Settings, *, skip_late_updates: bool = True) -> EngineOptions:
+def engine_options(settings: Settings) -> EngineOptions:
     """What the settings say about the engine."""
     pace, min_silence = settings.engine.pace, settings.vad.min_silence
+    if min_silence is None:
+        min_silence = pace.min_silence
     return EngineOptions(
         chunk=pace.chunk,
         frame_threshold=pace.frame_threshold,
         beams=pace.beams,
+        search_beams=SEARCH_BEAMS if min_silence >= PATIENT_SILENCE else 1,
         lead_in=settings.vad.lead_in,
+        max_utterance=settings.vad.max_utterance,
+        min_audio=settings.engine.min_audio,
         max_context_tokens=settings.engine.max_context_tokens,
-        skip_late_updates=skip_late_updates,
         endpointer=EndpointerOptions(
             threshold=settings.vad.threshold,
-            min_silence=pace.min_silence if min_silence is None else min_silence,
+            min_silence=min_silence,
         ),
     )
 
 
-def stream_options(settings: Settings) -> StreamOptions:
+def stream_options(settings: Settings, *, skip_late_updates: bool = True) -> StreamOptions:
     """What the settings say about every stream."""
     engine = settings.engine
-    return StreamOptions(engine.language, engine.static_prompt, engine.task, engine.auto_languages)
+    return StreamOptions(
+        engine.language,
+        engine.static_prompt,
+        engine.task,
+        engine.auto_languages,
+        skip_late_updates,
+        engine.init_prompt,
+        engine.logdir,
+    )
 
 
-def make_engine(settings: Settings, *, skip_late_updates: bool = True) -> Engine:
+def make_engine(settings: Settings) -> Engine:
     """Load the weights and make the engine. Raises UserError."""
     model = load_speech_model(settings)
-    options = engine_options(settings, skip_late_updates=skip_late_updates)
+    options = engine_options(settings)
     threads = settings.engine.threads
     return Engine(model, options, threads, settings.engine.workers or _workers(model, threads))
 
@@ -62,10 +79,29 @@ def _workers(model: SpeechModel, threads: int) -> int:
 def load_speech_model(settings: Settings) -> SpeechModel:
     """The model, as precise as it is wanted on the device. Raises UserError."""
     log.info("loading weights", model=settings.engine.model)
+    try:
+        model = _load(settings)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _out_of_memory(error):
+            raise
+        raise UserError(
+            f"there is not enough memory for engine.model {settings.engine.model}",
+            "Set engine.model to a smaller one (`fsbot models list` shows their sizes), or free "
+            "some memory.",
+        ) from error
+    return model
+
+
+def _load(settings: Settings) -> SpeechModel:
     whisper = load_model(settings.engine.model, settings.engine.models_dir)
     if settings.engine.task == "translate":
         _require_translation(settings.engine.model, whisper)
     return SpeechModel(whisper, precision(settings, whisper.device))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """torch.OutOfMemoryError is a GPU's; the CPU's allocator says it in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _require_translation(model: str, whisper: Whisper) -> None:

@@ -8,7 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SpeechProbability, SpeechStart
 from fsbot.engine.buffer import AudioBuffer
 from fsbot.engine.cadence import Cadence
+from fsbot.engine.diary import Diary
 from fsbot.engine.events import (
     AudioCovered,
+    LanguageDoubted,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -27,11 +29,17 @@ from fsbot.engine.events import (
 )
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
-from fsbot.engine.language import DETECTION_SECONDS, SURE, detect_language
+from fsbot.engine.language import (
+    DETECTION_SECONDS,
+    DOUBT,
+    DOUBT_SECONDS,
+    SURE,
+    detect_language,
+)
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.utterance import Utterance
-from fsbot.engine.voice import Voice
+from fsbot.engine.voice import Voice, prompt_tokens
 
 LISTEN_SAMPLES = round(WINDOW_SECONDS * SAMPLE_RATE)
 """Samples judged per listening step: a task that one window lines up is seen before the next, so
@@ -95,6 +103,8 @@ class Stream:
         self._stream_options = stream_options
         self._emit = emit
         self._voice: Voice | None = None
+        logdir = stream_options.logdir
+        self._diary = Diary(logdir) if logdir is not None else None
         self.speech = SpeechProbability()
         self._endpointer = Endpointer(options.endpointer)
         self._audio = AudioBuffer()
@@ -104,11 +114,12 @@ class Stream:
         self._open: Utterance | None = None
         self._preview: tuple[Voice, FinalText] | None = None
         self._number = 0
+        self._language_given = stream_options.language != "auto"
         self._next_update = 0.0
         self._updated = 0.0
         self._spoken_until = 0.0
         self._closed_until = 0.0
-        self._context: tuple[int, ...] = ()
+        self._context = prompt_tokens(model, stream_options.init_prompt)
         self._finishing = False
         self.tasks: list[Task] = []
         self.at_work = False
@@ -121,6 +132,10 @@ class Stream:
     def finish(self) -> None:
         """No more audio will come."""
         self._finishing = True
+
+    @property
+    def skips_late_updates(self) -> bool:
+        return self._stream_options.skip_late_updates
 
     @property
     def judged(self) -> int:
@@ -138,7 +153,7 @@ class Stream:
         if unheard < LISTEN_SAMPLES and not (self._finishing and (unheard or self._open)):
             return False
         waiting = bool(self.tasks) or self.at_work
-        return self._options.skip_late_updates or not waiting
+        return self.skips_late_updates or not waiting
 
     @property
     def ended(self) -> bool:
@@ -174,6 +189,14 @@ class Stream:
             self._grow(self._open)
         self._audio.forget(self._oldest_needed())
 
+    def catch_up(self) -> None:
+        """Let an update that waits read all that has been listened to meanwhile."""
+        self._updated = self._endpointer.now
+        self.tasks = [
+            replace(task, upto=self._updated) if isinstance(task, Update) else task
+            for task in self.tasks
+        ]
+
     def work(self) -> Job[None]:
         """The first of `tasks`, which the caller has seen to be there, as a job."""
         task = self.tasks.pop(0)
@@ -183,8 +206,15 @@ class Stream:
         voice = yield from self._reader(task.utterance.audio_start, upto, over)
         if voice is None:
             return
+        reading = self._read(task, voice)
+        if self._diary is not None:
+            reading = self._diary.noted(reading, task.utterance.number, voice.tokenizer)
+        yield from reading
+        self._emit(AudioCovered(task.utterance.number, covered))
+
+    def _read(self, task: Task, voice: Voice) -> Job[None]:
         match task:
-            case Update(utterance):
+            case Update(utterance, upto):
                 words = yield from utterance.update(voice, self._between, upto)
                 if words is not None:
                     self._emit(words)
@@ -195,7 +225,7 @@ class Stream:
                     self._emit(words)
             case Close(utterance, speech):
                 yield from self._work_close(utterance, voice, speech, task.decided_at)
-        self._emit(AudioCovered(task.utterance.number, covered))
+                yield from self._doubt_language(utterance, speech)
 
     def fail(self, failure: StreamFailed) -> None:
         """Say that the stream cannot go on."""
@@ -214,7 +244,8 @@ class Stream:
             text = yield from self._decode(utterance, voice, speech)
         self._preview = None
         self._finals.accept(text)
-        self._context = (self._context + text.tokens)[-voice.model.dims.n_text_ctx :]
+        room = self._options.max_context_tokens
+        self._context = (self._context + text.tokens)[-room:] if room else ()
         if (words := utterance.flush(voice, text)) is not None:
             self._emit(words)
         self._emit(utterance.final(voice, text, decided_at))
@@ -246,7 +277,8 @@ class Stream:
         self._open = Utterance(self._number, audio_start, speech_start, self._context)
         self._recent.clear()
         # Speech was perhaps noticed late: the first words shall not wait for a whole chunk more.
-        self._next_update = speech_start + self._options.chunk / 2
+        first = max(self._options.chunk / 2, self._options.min_audio)
+        self._next_update = speech_start + first
         self._emit(SpeechStarted(self._number, speech_start))
 
     def _grow(self, utterance: Utterance) -> None:
@@ -261,7 +293,7 @@ class Stream:
                 speech = self._speech(utterance, last_speech, now)
                 self._line_up(Preview(utterance, speech, time.monotonic()))
         elif now >= self._next_update:
-            chunk = self._cadence.chunk
+            chunk = self._cadence.chunk if self.skips_late_updates else self._options.chunk
             self._next_update += chunk * math.ceil((now - self._next_update + 1e-6) / chunk)
             self._updated = now
             self._line_up(Update(utterance, now, time.monotonic()))
@@ -305,6 +337,25 @@ class Stream:
         self._spoken_until, self._closed_until = speech.end, decided_at
         now = max(decided_at, self._endpointer.now)
         self._emit(UtteranceEnded(utterance.number, speech.end, now))
+
+    def _doubt_language(self, utterance: Utterance, speech: Speech) -> Job[None]:
+        """Once per stream whose language was given: does it sound like that?"""
+        options = self._stream_options
+        if not self._language_given or speech.end - speech.start < DOUBT_SECONDS:
+            return
+        self._language_given = False
+        detected = yield from detect_language(
+            self._model,
+            self._between(speech.audio_start, speech.audio_end),
+            self._options.padding,
+            options.auto_languages and (*options.auto_languages, options.language),
+        )
+        if detected.language != options.language and detected.probability >= DOUBT:
+            self._emit(
+                LanguageDoubted(
+                    utterance.number, options.language, detected.language, detected.probability
+                )
+            )
 
     def _speak(self, language: str) -> Voice:
         options = self._stream_options

@@ -1,8 +1,7 @@
 """One utterance of one side, from its first sound to its final text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 
 from fsbot.engine.alignatt import settled
 from fsbot.engine.decoding import Decoded
@@ -11,7 +10,7 @@ from fsbot.engine.final import FinalText, Listen
 from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import group_tokens, timed_words, words_beyond, words_with_time
+from fsbot.engine.words import timed_words, words_beyond, words_with_time
 
 LIVE_CONTEXT = 3.0
 """Seconds before the last committed word that stay in the window of an utterance that is long."""
@@ -21,12 +20,6 @@ SAME_WORD = 0.4
 
 LIVE_REWIND = 50
 """Frames (1 s) that attention may jump back before the rest of a window counts as invented."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    word: Word
-    tokens: Sequence[int]
 
 
 class Utterance:
@@ -53,8 +46,7 @@ class Utterance:
         self.context = context
         self._continues = continues
         self._inherited: tuple[int, ...] = ()
-        self._word_tokens: list[Sequence[int]] = []
-        self._held: list[_Held] = []
+        self._held: list[Word] = []
         self._heard_until = audio_start
 
     def update(self, voice: Voice, listen: Listen, upto: float) -> Job[WordsCommitted | None]:
@@ -62,19 +54,19 @@ class Utterance:
 
         upto: second of the stream. None if there is nothing new to say.
         """
-        said_before = self._tentative
+        said_before = self._held
         self._inherit()
         start, prefix = self._window()
         audio = listen(start, upto)
         frames = len(audio) // SAMPLES_PER_FRAME
-        draft = [token for held in self._held for token in held.tokens]
+        draft = _tokens(self._held)
         task = voice.task(self.context, prefix, frames, LIVE_REWIND, draft)
         decoded = yield Window(audio, voice.options.live_padding, task)
         self._hold(voice, decoded, start, upto)
         ready = settled(decoded.frames, frames, voice.options.frame_threshold)
         count = self._whole_words(ready, decoded.complete)
         count = self._sure_words(count, said_before, voice.options.sure_probability)
-        if not count and self._tentative == said_before:
+        if not count and self._held == said_before:
             return None
         return self._commit(voice, count)
 
@@ -84,15 +76,12 @@ class Utterance:
         Its words beyond the committed ones are the new tentative ones; those that are long enough
         ago are committed. None if there is nothing new to say.
         """
-        said_before = self._tentative
-        rest = words_beyond(self.spoken, text.words)
-        groups = text.groups[len(text.words) - len(rest) :]
-        words = self._monotonic(rest)
-        self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
+        said_before = self._held
+        self._held = self._monotonic(words_beyond(self.spoken, text.words))
         self._heard_until = text.speech.audio_end
         settled_until = self._heard_until - voice.options.frame_threshold * FRAME_SECONDS
-        ready = sum(word.end <= settled_until for word in words)
-        if not ready and self._tentative == said_before:
+        ready = sum(word.end <= settled_until for word in self._held)
+        if not ready and self._held == said_before:
             return None
         return self._commit(voice, ready)
 
@@ -104,7 +93,7 @@ class Utterance:
         rest = self._monotonic(words_beyond(self.spoken, text.words))
         if not rest:
             return None
-        self._held = [_Held(word, ()) for word in rest]
+        self._held = rest
         self._heard_until = text.speech.audio_end
         return self._commit(voice, len(rest), speech_final=True)
 
@@ -123,25 +112,16 @@ class Utterance:
     @property
     def draft(self) -> list[int]:
         """Tokens of all that has been heard of it live, committed or not."""
-        committed = [token for group in self._word_tokens for token in group]
-        return committed + [token for held in self._held for token in held.tokens]
+        return _tokens([*self.spoken, *self._held])
 
     def tokens_behind(self, cut: float) -> tuple[int, ...]:
         """Tokens of the words committed from the audio behind `cut`, a second of the stream."""
-        tokens: list[int] = []
-        for word, group in zip(self.spoken, self._word_tokens, strict=True):
-            if word.middle >= cut:
-                tokens += group
-        return tuple(tokens)
+        return tuple(_tokens([word for word in self.spoken if word.middle >= cut]))
 
     @property
     def committed_until(self) -> float:
         """Second of the stream up to which words have been committed."""
         return self.spoken[-1].end if self.spoken else self._earliest
-
-    @property
-    def _tentative(self) -> tuple[Word, ...]:
-        return tuple(held.word for held in self._held)
 
     def _inherit(self) -> None:
         """Take over what the utterance before a cut has said of this one's audio."""
@@ -163,7 +143,7 @@ class Utterance:
         if start - self.audio_start < LIVE_CONTEXT:
             start, first = self.audio_start, 0
         inherited = self._inherited if first == 0 else ()
-        return start, [*inherited, *chain.from_iterable(self._word_tokens[first:])]
+        return start, [*inherited, *_tokens(self.spoken[first:])]
 
     def _hold(self, voice: Voice, decoded: Decoded, start: float, upto: float) -> None:
         """The words found are held until they are committed."""
@@ -171,18 +151,16 @@ class Utterance:
         self._held = []
         if not decoded.silent:
             timed = timed_words(voice.tokenizer, decoded, start)
-            words = self._monotonic(timed[: words_with_time(timed)])
-            groups = group_tokens(voice.tokenizer, decoded.tokens)[: len(words)]
-            self._held = [_Held(*pair) for pair in zip(words, groups, strict=True)]
+            self._held = self._monotonic(timed[: words_with_time(timed)])
 
     def _sure_words(self, count: int, said_before: Sequence[Word], probability: float) -> int:
         """How many of the first `count` held words are probable, or were heard before as well."""
         for number, held in enumerate(self._held[:count]):
             heard_before = any(
-                held.word.text == word.text and abs(held.word.start - word.start) < SAME_WORD
+                held.text == word.text and abs(held.start - word.start) < SAME_WORD
                 for word in said_before
             )
-            if held.word.probability < probability and not heard_before:
+            if held.probability < probability and not heard_before:
                 return number
         return count
 
@@ -200,14 +178,12 @@ class Utterance:
 
     def _commit(self, voice: Voice, count: int, speech_final: bool = False) -> WordsCommitted:
         committed, self._held = self._held[:count], self._held[count:]
-        for held in committed:
-            self.spoken.append(held.word)
-            self._word_tokens.append(held.tokens)
+        self.spoken += committed
         return WordsCommitted(
             self.number,
-            tuple(held.word for held in committed),
+            tuple(committed),
             tuple(self.spoken),
-            self._tentative,
+            tuple(self._held),
             self._heard_until,
             speech_final,
             voice.language,
@@ -237,3 +213,7 @@ class Utterance:
         words[0] = replace(words[0], start=start)
         words[-1] = replace(words[-1], end=end)
         return words
+
+
+def _tokens(words: Sequence[Word]) -> list[int]:
+    return [token for word in words for token in word.tokens]

@@ -47,16 +47,12 @@ class Voice:
         tokenizer, never, never_first = _reading(
             model.is_multilingual, model.num_languages, language, task, model.dims.n_vocab
         )
-        prompt = []
-        if static_prompt.strip():
-            prompt = tokenizer.encode(f" {static_prompt.strip()}", disallowed_special=())
-        limit = int(model.dims.n_text_ctx * PROMPT_SHARE) - 1
         return Voice(
             model,
             options,
             tokenizer,
             text_language(tokenizer),
-            tuple(prompt[-limit:]),
+            prompt_tokens(model, static_prompt),
             never.to(model.device),
             never_first.to(model.device),
         )
@@ -74,7 +70,7 @@ class Voice:
         rewind_frames: how far attention may jump back; draft: tokens that probably follow.
         """
         limit = int(self.model.dims.n_text_ctx * PROMPT_SHARE) - 1
-        room = min(self.options.max_context_tokens, limit - len(self.static_prompt))
+        room = limit - len(self.static_prompt)
         before = (*self.static_prompt, *(context[-room:] if room > 0 else ()))
         prompt = self.tokenizer.sot_sequence_including_notimestamps
         if before:
@@ -95,6 +91,15 @@ class Voice:
             beams=self.options.beams,
             rewind_frames=rewind_frames,
         )
+
+
+def prompt_tokens(model: SpeechModel, text: str) -> tuple[int, ...]:
+    """Tokens of a prompt, its end if there is no room for all of it."""
+    if not text.strip():
+        return ()
+    tokenizer = get_tokenizer(model.is_multilingual, num_languages=model.num_languages)
+    tokens = tokenizer.encode(f" {text.strip()}", disallowed_special=())
+    return tuple(tokens[-(int(model.dims.n_text_ctx * PROMPT_SHARE) - 1) :])
 
 
 @lru_cache(maxsize=64)

@@ -80,6 +80,7 @@ def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> 
                 start=window_start + boundaries[position] * FRAME_SECONDS,
                 end=window_start + boundaries[following] * FRAME_SECONDS,
                 probability=float(np.exp(decoded.log_probs[position:following]).mean()),
+                tokens=tuple(group),
             )
         )
         position = following

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import itertools
 import re
+import shlex
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +12,14 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from fsbot import simulstreaming
 from fsbot.errors import UserError
 
 if TYPE_CHECKING:
     from fsbot.settings import Settings
     from fsbot.transcribe.sound import SoundFile
+
+SIMULATED = ("simulstreaming-jsonl", "simulstreaming-txt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +34,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--format",
-        choices=("text", "jsonl", "srt", "vtt"),
-        default="text",
-        help="text, srt and vtt hold the final texts; jsonl every record as it comes, words as "
-        "they are committed included (its latency_ms has a meaning with --realtime only); "
-        "default: %(default)s",
+        choices=("text", "jsonl", "srt", "vtt", *SIMULATED),
+        default=argparse.SUPPRESS,
+        help="text (default), srt and vtt hold the final texts; jsonl every record as it comes, "
+        "words as they are committed included (its latency_ms has a meaning with --realtime only); "
+        "simulstreaming-jsonl and -txt simulate live streaming of one file in SimulStreaming's "
+        "formats, with emission times",
     )
     add("--output", metavar="FILE", default="-", help="default: standard output (-)")
     add("--realtime", action="store_true", help="at the pace of speech, as from a live call")
     add("--rate", type=int, default=16000, help="Hz, of raw files (default: %(default)s)")
     add("--channels", type=int, choices=(1, 2), default=1, help="of raw files (default: 1)")
+    add(
+        "--comp_unaware",
+        action="store_true",
+        help="simulation: emission times on the sound's clock, computing left out",
+    )
+    add(
+        "--start_at",
+        metavar="S",
+        type=float,
+        default=0.0,
+        help="simulation: the first update hears everything up to that second",
+    )
+    simulstreaming.add_arguments(parser, "format", *SIMULATED)
 
 
 def run(args: argparse.Namespace, settings: "Settings") -> int:
     """`fsbot transcribe`; returns the exit status, 1 if the engine failed. Raises UserError."""
+    simulstreaming.check_decoder(args.decoder, settings.engine.pace.beams)
+    simulated = args.comp_unaware or args.start_at > 0
+    args.format = getattr(args, "format", SIMULATED[0] if simulated else "text")
+    if args.format in SIMULATED:
+        return _simulate(args, settings)
+    if simulated:
+        raise UserError(
+            f"--format {args.format} has no emission times to simulate",
+            f"Give --format {SIMULATED[0]} or {SIMULATED[1]} with --comp_unaware or --start_at.",
+        )
     if len(args.files) > 1 and args.format in ("srt", "vtt"):
         raise UserError(
             f"{len(args.files)} files do not fit into one {args.format} file",
@@ -58,7 +86,7 @@ def run(args: argparse.Namespace, settings: "Settings") -> int:
         from fsbot.transcribe.paper import make_paper
         from fsbot.transcribe.transcriber import Transcriber
 
-        engine = make_engine(settings, skip_late_updates=args.realtime)
+        engine = make_engine(settings)
         engine.start()
         status = 0
         try:
@@ -70,6 +98,35 @@ def run(args: argparse.Namespace, settings: "Settings") -> int:
         finally:
             engine.stop()
         return status
+
+
+def _simulate(args: argparse.Namespace, settings: "Settings") -> int:
+    from fsbot.transcribe.sound import SoundFile
+
+    if len(args.files) > 1:
+        raise UserError(
+            f"{len(args.files)} files: a simulation is of one", "Give one FILE at a time."
+        )
+    sound = SoundFile(args.files[0], args.rate, args.channels)
+    if len(sound.sides) > 1:
+        raise UserError(
+            f"{sound.path} has two channels: a simulation is of one voice",
+            f"ffmpeg takes one out: ffmpeg -i {shlex.quote(str(sound.path))} -af pan=mono|c0=c0 …",
+        )
+    with _output(args.output, args.files) as output:
+        from fsbot.engine.online import OnlineProcessor
+        from fsbot.transcribe.simulation import VAC_STEP_SECONDS, lines, simulate
+
+        def say(said: dict[str, object], emission_time: float) -> None:
+            # Without --vac SimulStreaming knows no ends of utterances.
+            output.write(lines(args.format, said, emission_time, ends=args.vac))
+            output.flush()
+
+        online = OnlineProcessor.of(settings)
+        step = VAC_STEP_SECONDS if args.vac else settings.engine.pace.chunk
+        aware = not args.comp_unaware
+        simulate(online, sound, step, say, aware=aware, start_at=args.start_at)
+    return 0
 
 
 def call_uuids(files: Sequence[Path]) -> list[str]:

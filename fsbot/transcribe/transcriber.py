@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from fsbot.audio.pcm import SAMPLE_RATE
-from fsbot.engine.events import StreamEnded, StreamEvent, StreamFailed
+from fsbot.engine.events import LanguageDoubted, StreamEnded, StreamEvent, StreamFailed
 from fsbot.engine.scheduler import Engine, StreamHandle
 from fsbot.engine.setup import stream_options
 from fsbot.settings import Settings
@@ -16,6 +18,8 @@ from fsbot.transcribe.paper import Paper
 from fsbot.transcribe.sound import Pieces, SoundFile
 from fsbot.transcript.records import EndOfTranscript, Failure, SideName, StartOfTranscript
 from fsbot.transcript.writer import Channel, TranscriptWriter
+
+log = structlog.get_logger("fsbot.transcribe")
 
 BLOCK_SECONDS = 1.0
 MOST_PENDING_SECONDS = 20.0
@@ -54,7 +58,7 @@ class Transcriber:
         realtime: feed at the pace of speech. advance: told the seconds heard so far.
         """
         try:
-            self._begin()
+            self._begin(realtime)
             for pieces in self._sound.play(REALTIME_BLOCK_SECONDS if realtime else BLOCK_SECONDS):
                 if realtime:
                     # A block is there once it has been said, as in a recording that grows.
@@ -81,8 +85,8 @@ class Transcriber:
     def _wall(self, seconds: float) -> float:
         return self._zero + seconds
 
-    def _begin(self) -> None:
-        options = stream_options(self._settings)
+    def _begin(self, realtime: bool) -> None:
+        options = stream_options(self._settings, skip_late_updates=realtime)
         sides = self._sound.sides
         self._writer.write(
             StartOfTranscript,
@@ -102,7 +106,9 @@ class Transcriber:
         )
         for tag, side in enumerate(sides, start=1):
             channel = Channel(side, tag)
-            self._streams[side] = self._engine.open(options, partial(self._tell, channel))
+            self._streams[side] = self._engine.open(
+                options.named(f"{self._writer.call_uuid}-{side}"), partial(self._tell, channel)
+            )
 
     def _tell(self, channel: Channel, event: StreamEvent) -> None:
         """The engine's thread calls this."""
@@ -139,6 +145,10 @@ class Transcriber:
         if isinstance(event, StreamFailed | StreamEnded):
             del self._streams[channel.side]
             self._paper.heard(channel.side, math.inf)
+        if isinstance(event, LanguageDoubted):
+            log.warning(
+                "language doubted", file=str(self._sound.path), side=channel.side, reason=str(event)
+            )
         self._writer.write_event(channel, event)
 
     def _end(self) -> None:

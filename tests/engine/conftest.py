@@ -1,7 +1,7 @@
 """Random models of real shapes, and sounds that several modules decode."""
 
 import pytest
-from hearing import EVERY_UPDATE, Heard, random_model, sound, transcribe
+from hearing import EVERY_SECOND, Heard, random_model, sound, transcribe
 from torch import Tensor
 from whisper.model import Whisper
 
@@ -35,4 +35,4 @@ def features(speech_model: SpeechModel) -> Tensor:
 @pytest.fixture(scope="session")
 def heard(speech_model: SpeechModel) -> Heard:
     """The short sound through the engine, in one piece."""
-    return transcribe(speech_model, sound("utterance-fr"), EVERY_UPDATE)
+    return transcribe(speech_model, sound("utterance-fr"), EVERY_SECOND)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import fsbot.rehearsal
 from fsbot.engine.events import (
     AudioCovered,
+    LanguageDoubted,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -39,11 +40,10 @@ RATE = 16000
 SOUNDS = Path(fsbot.rehearsal.__file__).parent / "sounds"
 PATIENCE = 240.0
 
-EVERY_UPDATE = EngineOptions(chunk=1.0, skip_late_updates=False)
+EVERY_SECOND = EngineOptions(chunk=1.0)
+
+FRENCH = StreamOptions(skip_late_updates=False)
 """As a file is read: what is said does not depend on the speed of the machine."""
-
-
-FRENCH = StreamOptions()
 
 
 def random_model(n_mels: int, vocabulary: int, seed: int = 1) -> SpeechModel:
@@ -80,6 +80,9 @@ def plain(text: str) -> str:
     """Lower case without marks, as word error rates are counted."""
     kept = "".join(c if c.isalnum() or c in "'’" else " " for c in text.lower())
     return " ".join(kept.replace("’", "'").split())
+
+
+SAID_FR = plain(str(turns("utterance-fr")[0]["text"]))
 
 
 @dataclass
@@ -149,7 +152,7 @@ def feed_slowly(stream: StreamHandle, pieces: Sequence[Samples]) -> None:
 def transcribe(
     model: SpeechModel,
     samples: Samples,
-    options: EngineOptions = EVERY_UPDATE,
+    options: EngineOptions = EVERY_SECOND,
     stream_options: StreamOptions = FRENCH,
     sizes: Sequence[int] = (),
 ) -> Heard:
@@ -158,7 +161,8 @@ def transcribe(
     engine.start()
     try:
         heard = Heard()
-        stream = engine.open(stream_options, heard.take)
+        every_update = dataclasses.replace(stream_options, skip_late_updates=False)
+        stream = engine.open(every_update, heard.take)
         pieces = np.split(samples, np.cumsum(sizes)) if len(sizes) else [samples]
         feed_slowly(stream, pieces)
         stream.finish()
@@ -184,7 +188,7 @@ def without_probabilities(events: Iterable[StreamEvent]) -> list[StreamEvent]:
 
 def check_contract(heard: Heard) -> None:
     """What holds of the events of every stream that ended well, whatever was said."""
-    *events, last = heard.events
+    *events, last = [e for e in heard.events if not isinstance(e, LanguageDoubted)]
     assert isinstance(last, StreamEnded), last
     utterances = [start.utterance for start in heard.starts]
     assert utterances == list(range(1, len(utterances) + 1))

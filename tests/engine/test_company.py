@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hearing import (
-    EVERY_UPDATE,
+    EVERY_SECOND,
+    FRENCH,
     PATIENCE,
     RATE,
     Heard,
@@ -26,13 +27,12 @@ from fsbot.audio.vad import EndpointerOptions
 from fsbot.engine.decoding import Decoded
 from fsbot.engine.inference import Window, infer
 from fsbot.engine.model import SpeechModel
-from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.options import EngineOptions
 from fsbot.engine.scheduler import Engine, StreamHandle
 
 BUSY = EngineOptions(
     chunk=0.3,
     frame_threshold=15,
-    skip_late_updates=False,
     max_utterance=8.0,
     max_context_tokens=20,
     endpointer=EndpointerOptions(min_silence=0.2),
@@ -84,7 +84,7 @@ def test_streams_say_together_what_each_says_alone(
     engine.start()
     try:
         heard = [Heard() for _ in SIDES]
-        streams = [engine.open(StreamOptions(), each.take) for each in heard]
+        streams = [engine.open(FRENCH, each.take) for each in heard]
         feed_in_turn(streams, SIDES, [size] * len(SIDES))
         for each, expected in zip(heard, alone, strict=True):
             check_the_same(each.wait(), expected)
@@ -95,11 +95,11 @@ def test_streams_say_together_what_each_says_alone(
 def test_two_workers_say_of_real_speech_what_one_says(
     speech_model: SpeechModel, heard: Heard
 ) -> None:
-    engine = Engine(speech_model, EVERY_UPDATE, workers=2)
+    engine = Engine(speech_model, EVERY_SECOND, workers=2)
     engine.start()
     try:
         listeners = [Heard() for _ in range(3)]
-        streams = [engine.open(StreamOptions(), each.take) for each in listeners]
+        streams = [engine.open(FRENCH, each.take) for each in listeners]
         feed_in_turn(streams, [sound("utterance-fr")] * 3, [320, 8000, 1700])
         for each in listeners:
             check_the_same(each.wait(), heard)
@@ -151,7 +151,7 @@ def test_a_cancel_in_the_middle_of_a_batch_harms_no_other(
     engine = Engine(babbler, BUSY, workers=workers)
     # All audio is there before the first batch, so that several streams have a window for it.
     heard = [Heard() for _ in SIDES]
-    streams = [engine.open(StreamOptions(), each.take) for each in heard]
+    streams = [engine.open(FRENCH, each.take) for each in heard]
     feed_in_turn(streams, SIDES, [8000] * len(SIDES))
     engine.start()
     try:
@@ -187,7 +187,7 @@ def test_a_window_that_the_model_cannot_take_fails_its_stream_alone(
     monkeypatch.setattr(SpeechModel, "mel", mel_of_the_quiet)
     engine = Engine(babbler, BUSY)
     heard = [Heard() for _ in SIDES]
-    streams = [engine.open(StreamOptions(), each.take) for each in heard]
+    streams = [engine.open(FRENCH, each.take) for each in heard]
     feed_in_turn(streams, [loud, *SIDES[1:]], [8000] * len(SIDES))
     engine.start()
     try:
@@ -204,7 +204,7 @@ def test_batches_hold_several_streams(babbler: SpeechModel, held: Held) -> None:
     held.go_on.set()
     engine = Engine(babbler, replace(BUSY, chunk=1.0))
     heard = [Heard() for _ in range(12)]
-    streams = [engine.open(StreamOptions(), each.take) for each in heard]
+    streams = [engine.open(FRENCH, each.take) for each in heard]
     feed_in_turn(streams, [SIDES[0][: 5 * RATE]] * 12, [1 << 20] * 12)
     engine.start()
     try:

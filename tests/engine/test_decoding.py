@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import whisper
-from hearing import EVERY_UPDATE, RATE, plain, silence, sound, turns
+from hearing import EVERY_SECOND, RATE, plain, silence, sound, turns
 from torch import Tensor
 from whisper.model import Whisper
 
@@ -29,7 +29,7 @@ def decode(model: SpeechModel, features: Tensor, task: DecodingTask) -> Decoded:
 
 @pytest.fixture(scope="module")
 def voice(speech_model: SpeechModel) -> Voice:
-    return Voice.of(speech_model, EVERY_UPDATE, "fr")
+    return Voice.of(speech_model, EVERY_SECOND, "fr")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hearing import EVERY_UPDATE, RATE, between, plain, sound, turns
+from hearing import EVERY_SECOND, RATE, between, plain, sound, turns
 from jiwer import wer
 
 from fsbot.engine import final, guards, inference
@@ -34,7 +34,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture(scope="module")
 def voice(speech_model: SpeechModel) -> Voice:
-    return Voice.of(speech_model, EVERY_UPDATE, "fr")
+    return Voice.of(speech_model, EVERY_SECOND, "fr")
 
 
 @pytest.fixture

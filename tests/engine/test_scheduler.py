@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from hearing import (
-    EVERY_UPDATE,
+    EVERY_SECOND,
+    FRENCH,
     PATIENCE,
     RATE,
     Heard,
@@ -36,7 +37,7 @@ from fsbot.engine.stream import Stream
 
 @pytest.fixture
 def engine(babbler: SpeechModel) -> Iterator[Engine]:
-    running = Engine(babbler, EVERY_UPDATE)
+    running = Engine(babbler, EVERY_SECOND)
     running.start()
     yield running
     running.stop()
@@ -52,10 +53,10 @@ def until(condition: Callable[[], bool]) -> None:
 def test_two_streams_at_once_say_what_each_says_alone(
     speech_model: SpeechModel, heard: Heard
 ) -> None:
-    running = Engine(speech_model, EVERY_UPDATE)
+    running = Engine(speech_model, EVERY_SECOND)
     running.start()
     one, other = Heard(), Heard()
-    streams = [running.open(StreamOptions(), each.take) for each in (one, other)]
+    streams = [running.open(FRENCH, each.take) for each in (one, other)]
     late = np.concatenate([silence(1.3), sound("utterance-fr")])
     for start in range(0, len(late), 1700):
         streams[0].feed(sound("utterance-fr")[start : start + 1700])
@@ -71,7 +72,7 @@ def test_two_streams_at_once_say_what_each_says_alone(
 
 def test_events_come_on_the_worker_and_everything_fed_is_heard(engine: Engine) -> None:
     listener = Heard()
-    stream = engine.open(StreamOptions(), listener.take)
+    stream = engine.open(FRENCH, listener.take)
     assert stream.pending_seconds == 0
     samples = sound("utterance-fr")
     stream.feed(samples)
@@ -87,13 +88,13 @@ def test_events_come_on_the_worker_and_everything_fed_is_heard(engine: Engine) -
 
 def test_a_stream_that_is_never_fed_ends(engine: Engine) -> None:
     listener = Heard()
-    engine.open(StreamOptions(), listener.take).finish()
+    engine.open(FRENCH, listener.take).finish()
     assert listener.wait().events == [StreamEnded(0.0)]
 
 
 def test_a_cancelled_stream_is_not_heard_of_again_and_harms_no_other(engine: Engine) -> None:
     cancelled, other = Heard(), Heard()
-    streams = [engine.open(StreamOptions(), each.take) for each in (cancelled, other)]
+    streams = [engine.open(FRENCH, each.take) for each in (cancelled, other)]
     samples = between(sound("demo-fr"), 9.3, 20.0)
     for stream in streams:
         stream.feed(samples[: 3 * RATE])
@@ -122,13 +123,13 @@ def test_not_even_the_inference_under_way_speaks_after_a_cancel(
 
     monkeypatch.setattr(SpeechModel, "mel", mel_at_leisure)
     cancelled, other = Heard(), Heard()
-    stream = engine.open(StreamOptions(), cancelled.take)
+    stream = engine.open(FRENCH, cancelled.take)
     stream.feed(sound("utterance-fr"))
     stream.finish()
     assert at_work.wait(PATIENCE)
     stream.cancel()
     go_on.set()
-    engine.open(StreamOptions(), other.take).finish()
+    engine.open(FRENCH, other.take).finish()
     other.wait()
     assert [type(event) for event in cancelled.events] == [SpeechStarted]
 
@@ -147,12 +148,12 @@ def test_a_stream_that_fails_fails_alone(
 
     monkeypatch.setattr(Stream, "work", work_or_fail)
     first, second = Heard(), Heard()
-    stream = engine.open(StreamOptions(), first.take)
+    stream = engine.open(FRENCH, first.take)
     stream.feed(sound("utterance-fr"))
     first.wait()
     stream.feed(sound("utterance-fr"))
     stream.finish()
-    other = engine.open(StreamOptions(), second.take)
+    other = engine.open(FRENCH, second.take)
     other.feed(sound("utterance-fr"))
     other.finish()
     check_contract(second.wait())
@@ -163,8 +164,8 @@ def test_a_stream_that_fails_fails_alone(
 
 def test_audio_of_the_wrong_shape_fails_its_stream(engine: Engine) -> None:
     stereo, mono = Heard(), Heard()
-    engine.open(StreamOptions(), stereo.take).feed(np.zeros((100, 2), np.float32))
-    engine.open(StreamOptions(), mono.take).finish()
+    engine.open(FRENCH, stereo.take).feed(np.zeros((100, 2), np.float32))
+    engine.open(FRENCH, mono.take).finish()
     assert isinstance(stereo.wait().events[0], StreamFailed)
     assert mono.wait().events == [StreamEnded(0.0)]
 
@@ -178,13 +179,13 @@ def test_a_receiver_that_raises_ends_nothing_but_its_stream(
         refused.append(event)
         raise ValueError("not now")
 
-    bad = engine.open(StreamOptions(), refuse)
+    bad = engine.open(FRENCH, refuse)
     bad.feed(sound("utterance-fr"))
     bad.finish()
-    empty = engine.open(StreamOptions(), refuse)
+    empty = engine.open(FRENCH, refuse)
     empty.finish()
     listener = Heard()
-    good = engine.open(StreamOptions(), listener.take)
+    good = engine.open(FRENCH, listener.take)
     good.feed(sound("utterance-fr"))
     good.finish()
     check_contract(listener.wait())
@@ -194,10 +195,10 @@ def test_a_receiver_that_raises_ends_nothing_but_its_stream(
 
 
 def test_stopping_a_busy_engine_drops_what_is_left(babbler: SpeechModel) -> None:
-    busy = Engine(babbler, EVERY_UPDATE)
+    busy = Engine(babbler, EVERY_SECOND)
     busy.start()
     listener = Heard()
-    stream = busy.open(StreamOptions(), listener.take)
+    stream = busy.open(FRENCH, listener.take)
     for _ in range(10):
         stream.feed(sound("demo-fr"))
     until(lambda: bool(listener.commits))
@@ -227,7 +228,7 @@ def test_late_updates_give_way_but_no_final_does(babbler: SpeechModel) -> None:
 
 
 def test_large_v3s_shape_goes_through_the_engine(large_babbler: SpeechModel) -> None:
-    running = Engine(large_babbler, EngineOptions(chunk=2.0, beams=3, skip_late_updates=False))
+    running = Engine(large_babbler, EngineOptions(chunk=2.0, beams=3))
     running.start()
     listener = Heard()
     stream = running.open(StreamOptions("auto", static_prompt="Asterisk"), listener.take)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hearing import EVERY_UPDATE, Samples, between, sound
+from hearing import EVERY_SECOND, Samples, between, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -85,7 +85,7 @@ def test_company_changes_no_logit(
 
 def given_texts(model: SpeechModel, spoken: Sequence[Sequence[int]]) -> list[Given]:
     """The cuts with what is said in them, read in passes and steps of different lengths."""
-    voice = Voice.of(model, EVERY_UPDATE, "fr")
+    voice = Voice.of(model, EVERY_SECOND, "fr")
     features = model.encode(CUTS, 1.0)
     found = []
     for number, (encoded, text) in enumerate(zip(features, spoken, strict=True)):
@@ -97,7 +97,7 @@ def given_texts(model: SpeechModel, spoken: Sequence[Sequence[int]]) -> list[Giv
 
 @pytest.fixture(scope="module")
 def spoken(speech_model: SpeechModel) -> list[list[int]]:
-    voice = Voice.of(speech_model, EVERY_UPDATE, "fr")
+    voice = Voice.of(speech_model, EVERY_SECOND, "fr")
     tasks = [task_of(voice, samples) for samples in CUTS]
     return [text.tokens for text in decode(speech_model, speech_model.encode(CUTS, 4.0), tasks)]
 
@@ -149,7 +149,7 @@ wishes = st.lists(
 
 
 def tasks_of(model: SpeechModel, wished: Sequence[Wish], beams: int) -> list[DecodingTask]:
-    options = replace(EVERY_UPDATE, beams=beams, max_context_tokens=20)
+    options = replace(EVERY_SECOND, beams=beams, max_context_tokens=20)
     voice = Voice.of(model, options, "fr")
     tasks = []
     for samples, context, prefix, draft, budget in wished:
@@ -191,7 +191,7 @@ def test_beams_find_the_same_in_company(
 
 def real_tasks(model: SpeechModel, beams: int) -> list[DecodingTask]:
     """The cuts with contexts, prefixes and drafts of different lengths."""
-    voice = Voice.of(model, replace(EVERY_UPDATE, max_context_tokens=30), "fr")
+    voice = Voice.of(model, replace(EVERY_SECOND, max_context_tokens=30), "fr")
     tasks = [task_of(voice, samples, beams=beams) for samples in CUTS]
     context = tuple(voice.tokenizer.encode(" Bonjour, vous êtes bien chez nous."))
     tasks[1] = replace(tasks[1], prompt=(voice.tokenizer.sot_prev, *context, *tasks[1].prompt))
@@ -289,7 +289,7 @@ def test_a_right_draft_costs_one_step_only(
         return step(self, state, fed)  # type: ignore[arg-type]
 
     [features] = speech_model.encode(CUTS[2:3], 4.0)
-    voice = Voice.of(speech_model, EVERY_UPDATE, "fr")
+    voice = Voice.of(speech_model, EVERY_SECOND, "fr")
     task = task_of(voice, CUTS[2])
     text = decode_alone(speech_model, features, task)
     monkeypatch.setattr(type(speech_model.decoder), "step", step_and_count)

@@ -1,0 +1,19 @@
+"""Whisper base as a server runs it on a CPU."""
+
+from collections.abc import Iterator
+
+import pytest
+from whisper.model import Whisper
+
+from fsbot.engine.model import SpeechModel
+from fsbot.engine.scheduler import Engine
+from fsbot.engine.setup import engine_options
+from fsbot.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def engine(whisper_model: Whisper) -> Iterator[Engine]:
+    running = Engine(SpeechModel(whisper_model, "int8"), engine_options(Settings()), workers=2)
+    running.start()
+    yield running
+    running.stop()
