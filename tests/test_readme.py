@@ -17,8 +17,10 @@ from gevent import subprocess as green_subprocess
 
 from fsbot import cli
 from fsbot.catalogue import by_name, markdown_table
+from fsbot.engine.events import Word, WordsCommitted
 from fsbot.rehearsal.events import SwitchEvent
 from fsbot.rehearsal.server import RehearsalSwitch
+from fsbot.serve.lines import make_lines
 from fsbot.switch.connection import Connection
 from fsbot.transcript.esl_events import event_of
 from fsbot.transcript.records import Record, Transcription, json_schema, parse
@@ -100,7 +102,7 @@ def test_settings_named_in_the_text_exist() -> None:
 
 
 def test_record_shown_is_one_of_ours() -> None:
-    (block,) = blocks("json")
+    block, _ = blocks("json")
     record = parse(block)
     assert isinstance(record, Transcription)
     jsonschema.validate(json.loads(block), json_schema())
@@ -110,7 +112,7 @@ def test_record_shown_is_one_of_ours() -> None:
 def test_every_kind_of_record_and_every_header_is_explained() -> None:
     kinds = {kind.model_fields["kind"].default for kind in get_args(Record)}
     assert set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE)) == kinds
-    (block,) = blocks("json")
+    block, _ = blocks("json")
     for header, _ in event_of(parse(block), "1").headers:
         assert f"| `{header}` |" in README
 
@@ -129,8 +131,8 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_listener_hears_each_final_text_once(tmp_path: Path) -> None:
-    (example,) = blocks("python")
-    (block,) = blocks("json")
+    example, *_ = blocks("python")
+    block, _ = blocks("json")
     record = parse(block)
     assert isinstance(record, Transcription)
     final = record.model_copy(update={"is_final": True, "sequence": 99, "text": "Au revoir."})
@@ -152,3 +154,33 @@ def test_listener_hears_each_final_text_once(tmp_path: Path) -> None:
         switch.shut_down()
         out, err = listener.communicate(timeout=30)
     assert (out.decode(), err.decode()) == ("callee Au revoir.\n", "")
+
+
+def test_the_json_line_shown_is_one_of_simulstreamings() -> None:
+    _, block = blocks("json")
+    record = json.loads(block)
+    words = [
+        Word(w["text"].strip(), w["start"], w["end"], 0.9, tuple(w["tokens"]))
+        for w in record["words"]
+    ]
+    event = WordsCommitted(1, tuple(words), tuple(words), (), 2.0, False, "fr")
+    (line,) = make_lines("jsonl").of(event, record["emission_time"])
+    assert json.loads(line) == record
+
+
+@pytest.mark.usefixtures("whisper_model")
+def test_the_engine_in_other_programs() -> None:
+    sound = ROOT / "fsbot/rehearsal/sounds/utterance-fr.flac"
+    prelude = (
+        "import soundfile, soxr\n"
+        f"sound, rate = soundfile.read({str(sound)!r}, dtype='float32')\n"
+        "samples = soxr.resample(sound, rate, 16000)\n"
+    )
+    _, *examples = blocks("python")
+    assert len(examples) == 2
+    for example in examples:
+        done = subprocess.run(
+            [sys.executable, "-c", prelude + example], capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        assert "composé" in done.stdout

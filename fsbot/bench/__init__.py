@@ -38,6 +38,7 @@ CASES = {
     "held": "fsbot.bench.held",
     "memory": "fsbot.bench.memory",
     "quiet": "fsbot.bench.quiet",
+    "serve": "fsbot.bench.tcp",
 }
 """Every case, in the order of running, and the module with the function of that name."""
 
@@ -109,6 +110,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="`quiet`: of each sound (default: %(default)g)",
     )
     add("--music", metavar="DIR", type=Path, help="`quiet`: music on hold, wav or flac files")
+    add(
+        "--simulstreaming",
+        metavar="CHECKOUT",
+        type=Path,
+        help="`serve`: a clone of github.com/ufal/SimulStreaming, whose server is run beside",
+    )
     add(
         "--point",
         metavar="SETTINGS",
@@ -184,6 +191,7 @@ def _prepare(
             memory_seconds=args.memory_seconds,
             quiet_seconds=args.quiet_seconds,
             music=args.music,
+            simulstreaming=args.simulstreaming,
             seed=args.seed,
         ),
         point,

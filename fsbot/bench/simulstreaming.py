@@ -21,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -47,6 +48,7 @@ AWARE, UNAWARE = "aware", "unaware"
 PROJECT = Path(__file__).parents[2]
 FRONT = "simulstreaming_whisper"
 SIMULATION = "simulstreaming.whisper.whisper_streaming.whisper_online_main"
+SERVER = "simulstreaming.whisper.whisper_streaming.whisper_server"
 WHISPER = "simulstreaming.whisper.simul_whisper.whisper"
 
 
@@ -144,25 +146,55 @@ def listen(
 def load(language: str, sound: NDArray[np.float32]) -> tuple[Any, int]:
     """SimulStreaming's online processor, warmed up, and how many samples it wants at a time."""
     import torch
-    from silero_vad import load_silero_vad
 
-    # Only its reader of sound files wants librosa, and we have read the file.
-    sys.modules["librosa"] = ModuleType("librosa")
+    sys.modules["librosa"] = _librosa()
     simulation = importlib.import_module(SIMULATION)
     front = importlib.import_module(FRONT)
     parser = argparse.ArgumentParser()
     simulation.processor_args(parser)
     front.simulwhisper_args(parser)
     args = parser.parse_args([*FLAGS.split(), "--model_path", WEIGHTS, "--lan", language])
-    # It would download both: the file's hash is not OpenAI's, although the weights are.
-    with (
-        mock.patch("torch.hub.load", return_value=(load_silero_vad(), None)),
-        mock.patch(f"{WHISPER}._download", return_value=WEIGHTS),
-    ):
+    with _nothing_downloaded():
         asr, online = simulation.asr_factory(args, front.simul_asr_factory)
     torch.set_num_threads(1)
     asr.warmup(sound[:RATE])
     return online, round(args.vac_chunk_size * RATE)
+
+
+def serve(checkout: Path, port: int, language: str) -> None:
+    """Be SimulStreaming's server, one CPU thread, lines of text. The working directory gets the
+    weights."""
+    import torch
+
+    write_weights(Path(WEIGHTS))
+    sys.path.insert(0, str(checkout))
+    sys.modules["librosa"] = _librosa()
+    server = importlib.import_module(SERVER)
+    front = importlib.import_module(FRONT)
+    torch.set_num_threads(1)
+    sys.argv = [SERVER, *FLAGS.split(), "--model_path", WEIGHTS, "--lan", language, "--out-txt"]
+    sys.argv += ["--host", "127.0.0.1", "--port", str(port)]
+    with _nothing_downloaded():
+        server.main_server(front.simul_asr_factory, add_args=front.simulwhisper_args)
+
+
+@contextmanager
+def _nothing_downloaded() -> Iterator[None]:
+    """It would fetch Silero and weights: our file's hash is not OpenAI's, although they are."""
+    from silero_vad import load_silero_vad
+
+    with (
+        mock.patch("torch.hub.load", return_value=(load_silero_vad(), None)),
+        mock.patch(f"{WHISPER}._download", return_value=WEIGHTS),
+    ):
+        yield
+
+
+def _librosa() -> ModuleType:
+    """All that is wanted of librosa: samples of a sound file that is 16 kHz mono already."""
+    module = ModuleType("librosa")
+    module.load = lambda file, sr, dtype: (file.read(dtype="float32"), sr)  # type: ignore[attr-defined]
+    return module
 
 
 def child() -> None:
@@ -295,13 +327,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("checkout", metavar="CHECKOUT", type=Path, help="of github.com/ufal/SimulStreaming")
-    add("--speech", metavar="DIR", type=Path, required=True, help="the folder of calls/ and long/")
+    add("--speech", metavar="DIR", type=Path, help="the folder of calls/ and long/")
     add("--tracks", metavar="PATTERN", nargs="+", default=TRACKS, help="default: %(default)s")
     add("--aware", action="store_true", help="late updates take all sound that is there by then")
     add("--python", metavar="PY", default=sys.executable, help="that has SimulStreaming's packages")
-    add("--json", metavar="OUT", type=Path, required=True, help="what is in it already is kept")
+    add("--json", metavar="OUT", type=Path, help="what is in it already is kept")
+    add("--serve", metavar="PORT", type=int, help="instead: be its TCP server")
+    add("--language", default="fr", help="of --serve (default: %(default)s)")
+    args = parser.parse_args(argv)
     try:
-        run(parser.parse_args(argv))
+        if args.serve:
+            read_commit(args.checkout)
+            serve(args.checkout, args.serve, args.language)
+        elif args.speech and args.json:
+            run(args)
+        else:
+            parser.error("--speech and --json are needed, or --serve")
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

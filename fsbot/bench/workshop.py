@@ -30,8 +30,8 @@ class Wishes:
     """What the command line asks of the cases; seconds where a time is meant.
 
     at_once: calls at a time where the load is not what is measured; held_calls: 0 to search;
-    word_calls: how many the case words plays; music: a folder; seed: of everything that is drawn
-    by chance.
+    word_calls: how many the case words plays; music: a folder; simulstreaming: a checkout of it, to
+    be run beside; seed: of everything that is drawn by chance.
     """
 
     at_once: int
@@ -42,6 +42,7 @@ class Wishes:
     memory_seconds: float
     quiet_seconds: float
     music: Path | None
+    simulstreaming: Path | None
     seed: int
 
 
