@@ -65,7 +65,8 @@ class Speech:
 class FinalText:
     """Words with their times, all tokens, and how sure the model was.
 
-    complete: the model itself ended the text. mean_log_prob: of the tokens, 0 without any.
+    complete: the model itself ended the text. mean_log_prob: of the tokens, 0 without any. watched:
+    probabilities of `watched_tokens`.
     """
 
     speech: Speech
@@ -73,6 +74,7 @@ class FinalText:
     tokens: tuple[int, ...]
     complete: bool
     mean_log_prob: float
+    watched: tuple[float, ...]
 
 
 class FinalDecoder:
@@ -137,10 +139,12 @@ class FinalDecoder:
         words: list[Word] = []
         tokens: list[int] = []
         log_probs: list[float] = []
+        watched: tuple[float, ...] = ()
         complete = False
         for _ in range(MOST_PARTS):
             audio = self._listen(start, speech.audio_end)
             part = yield from _decode_window(voice, context, prefix, audio, draft)
+            watched = watched or tuple(part.watched)
             if part.silent:
                 complete = True
                 break
@@ -155,7 +159,7 @@ class FinalDecoder:
                 break
             start, prefix, draft = words[-1].end, [], ()
         mean = sum(log_probs) / max(1, len(log_probs))
-        return FinalText(speech, tuple(words), tuple(tokens), complete, mean)
+        return FinalText(speech, tuple(words), tuple(tokens), complete, mean, watched)
 
 
 def _decode_window(

@@ -31,9 +31,9 @@ from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
 from fsbot.engine.language import (
     DETECTION_SECONDS,
-    DOUBT,
     DOUBT_SECONDS,
     SURE,
+    LanguageDoubts,
     detect_language,
 )
 from fsbot.engine.model import SpeechModel
@@ -114,7 +114,10 @@ class Stream:
         self._open: Utterance | None = None
         self._preview: tuple[Voice, FinalText] | None = None
         self._number = 0
-        self._language_given = stream_options.language != "auto"
+        self._doubts: LanguageDoubts | None = None
+        if stream_options.language != "auto":
+            likely = stream_options.auto_languages
+            self._doubts = LanguageDoubts(stream_options.language, likely)
         self._next_update = 0.0
         self._updated = 0.0
         self._spoken_until = 0.0
@@ -225,7 +228,6 @@ class Stream:
                     self._emit(words)
             case Close(utterance, speech):
                 yield from self._work_close(utterance, voice, speech, task.decided_at)
-                yield from self._doubt_language(utterance, speech)
 
     def fail(self, failure: StreamFailed) -> None:
         """Say that the stream cannot go on."""
@@ -249,6 +251,7 @@ class Stream:
         if (words := utterance.flush(voice, text)) is not None:
             self._emit(words)
         self._emit(utterance.final(voice, text, decided_at))
+        self._doubt_language(utterance, voice, text)
 
     def _decode(self, utterance: Utterance, voice: Voice, speech: Speech) -> Job[FinalText]:
         return self._finals.decode(voice, utterance.context, speech, utterance.draft)
@@ -338,24 +341,13 @@ class Stream:
         now = max(decided_at, self._endpointer.now)
         self._emit(UtteranceEnded(utterance.number, speech.end, now))
 
-    def _doubt_language(self, utterance: Utterance, speech: Speech) -> Job[None]:
-        """Once per stream whose language was given: does it sound like that?"""
-        options = self._stream_options
-        if not self._language_given or speech.end - speech.start < DOUBT_SECONDS:
+    def _doubt_language(self, utterance: Utterance, voice: Voice, text: FinalText) -> None:
+        if self._doubts is None or text.speech.end - text.speech.start < DOUBT_SECONDS:
             return
-        self._language_given = False
-        detected = yield from detect_language(
-            self._model,
-            self._between(speech.audio_start, speech.audio_end),
-            self._options.padding,
-            options.auto_languages and (*options.auto_languages, options.language),
-        )
-        if detected.language != options.language and detected.probability >= DOUBT:
-            self._emit(
-                LanguageDoubted(
-                    utterance.number, options.language, detected.language, detected.probability
-                )
-            )
+        other = self._doubts.judge(voice.tokenizer, text.watched)
+        if other is not None:
+            given = self._stream_options.language
+            self._emit(LanguageDoubted(utterance.number, given, other.language, other.probability))
 
     def _speak(self, language: str) -> Voice:
         options = self._stream_options

@@ -9,6 +9,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from fsbot.engine import guards
 from fsbot.engine.decoding import DecodingTask
+from fsbot.engine.language import watched_tokens
 from fsbot.engine.model import FRAME_SECONDS, SpeechModel
 from fsbot.engine.options import EngineOptions
 from fsbot.engine.words import (
@@ -34,6 +35,7 @@ class Voice:
     static_prompt: tuple[int, ...]
     never: torch.Tensor
     never_first: torch.Tensor
+    watched: tuple[int, ...]
 
     @staticmethod
     def of(
@@ -55,6 +57,7 @@ class Voice:
             prompt_tokens(model, static_prompt),
             never.to(model.device),
             never_first.to(model.device),
+            watched_tokens(tokenizer),
         )
 
     def task(
@@ -85,7 +88,7 @@ class Voice:
             max_tokens=max(1, min(budget, space)),
             start_token=self.tokenizer.sot,
             end_token=self.tokenizer.eot,
-            watched=(self.tokenizer.no_speech,),
+            watched=self.watched,
             never=self.never,
             never_first=self.never_first if prefix else self.never,
             beams=self.options.beams,

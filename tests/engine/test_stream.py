@@ -25,7 +25,7 @@ from whisper.tokenizer import get_tokenizer
 
 from fsbot.audio.vad import EndpointerOptions
 from fsbot.engine.decoder import Decoder, DecoderState
-from fsbot.engine.events import StreamEnded
+from fsbot.engine.events import LanguageDoubted, StreamEnded
 from fsbot.engine.inference import Job
 from fsbot.engine.language import SURE, Detected
 from fsbot.engine.model import SpeechModel
@@ -382,3 +382,16 @@ def test_earlier_utterances_are_context_up_to_the_limit(
     carried = {len(head) - len(static) - 2 for head in heads}
     assert min(carried) == 0
     assert max(carried) == 3
+
+
+def test_a_language_that_is_not_what_is_heard_is_doubted_once(speech_model: SpeechModel) -> None:
+    thrice = np.concatenate([sound("utterance-fr"), silence(1)] * 3)
+    wrong = transcribe(speech_model, thrice, stream_options=StreamOptions("en"))
+    check_contract(wrong)
+    (doubt,) = [event for event in wrong.events if isinstance(event, LanguageDoubted)]
+    assert (doubt.read_in, doubt.heard) == ("en", "fr")
+    assert doubt.probability > 0.9
+    assert "engine.language" in str(doubt)
+    for right in (StreamOptions("fr"), StreamOptions("auto")):
+        heard = transcribe(speech_model, thrice, stream_options=right)
+        assert not any(isinstance(event, LanguageDoubted) for event in heard.events)
