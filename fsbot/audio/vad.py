@@ -108,13 +108,14 @@ class SpeechEnd:
 class Endpointer:
     """Turns window probabilities into speech starts and ends, on the stream's own clock."""
 
-    def __init__(self, options: EndpointerOptions) -> None:
+    def __init__(self, options: EndpointerOptions, start: float = 0.0) -> None:
+        """start: second of the stream at which the first window begins, a multiple of
+        WINDOW_SECONDS."""
         self._options = options
         self._min_speech = _windows(options.min_speech)
         self._min_silence = _windows(options.min_silence)
         # All counted in windows: sums of 0.032 s would make a duration depend on when it is.
-        self._now = 0
-        self._last_speech = 0
+        self._now = self._last_speech = round(start / WINDOW_SECONDS)
         self._candidate: int | None = None
         self._started = False
 
@@ -149,6 +150,11 @@ class Endpointer:
         elif self._now - self._last_speech >= self._min_silence:
             return self.finish()
         return None
+
+    def go_on(self) -> None:
+        """Take it that somebody is speaking: an utterance that was broken off goes on."""
+        self._started, self._candidate = True, None
+        self._last_speech = self._now
 
     def _wait_for_speech(self, speech: bool) -> SpeechStart | None:
         if not speech:

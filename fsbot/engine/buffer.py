@@ -9,10 +9,10 @@ from fsbot.audio.pcm import SAMPLE_RATE
 class AudioBuffer:
     """The part of a stream's audio that is still needed, addressed by sample of the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
+        """start: the sample of the stream that comes first."""
         self._buffer = np.zeros(8 * SAMPLE_RATE, dtype=np.float32)
-        self.start = 0
-        self.end = 0
+        self.start = self.end = start
 
     def append(self, samples: NDArray[np.float32]) -> None:
         held = self.end - self.start

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbot.audio.vad import EndpointerOptions
+from fsbot.engine.position import START, StreamPosition
 
 PREVIEW_LEAD = 0.15
 """Seconds that decoding an utterance once more may take, at ease."""
@@ -61,6 +62,7 @@ class StreamOptions:
     chunk late may give way to the next one, and chunks may grow under load; whoever would rather
     wait has the same text on any machine. init_prompt: text put before the first utterance as if it
     had been said before. logdir: directory for the sound and text of every window, None for none.
+    position: where a stream that was broken off goes on; its audio begins at `position.begin`.
     """
 
     language: str = "fr"
@@ -70,6 +72,7 @@ class StreamOptions:
     skip_late_updates: bool = True
     init_prompt: str = ""
     logdir: Path | None = None
+    position: StreamPosition = START
 
     def named(self, name: str) -> "StreamOptions":
         """The same for a stream of that name, which must be safe in a path: its logdir is its

@@ -27,7 +27,8 @@ from fsbot.engine.events import StreamEvent, StreamFailed
 from fsbot.engine.inference import Job, Result, Window, infer
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.stream import LISTEN_SAMPLES, Close, Stream, Task, Update
+from fsbot.engine.stream import LISTEN_SAMPLES, Stream
+from fsbot.engine.tasks import Close, Task, Update
 
 log = structlog.get_logger("fsbot.engine")
 
@@ -39,7 +40,7 @@ class StreamHandle:
         self._engine = engine
         self._stream = stream
         self._cancelled = cancelled
-        self._fed = 0
+        self._begin = self._fed = stream.judged
 
     def feed(self, samples: NDArray[np.float32]) -> None:
         """Append 16 kHz float32 samples in -1 to 1."""
@@ -54,6 +55,11 @@ class StreamHandle:
         """Forget the stream; no further events, not even of an inference that is under way."""
         self._cancelled.set()
         self._engine.tell(_Cancel(self._stream))
+
+    @property
+    def begin(self) -> int:
+        """The sample of the stream that is to be fed first: 0, unless it goes on."""
+        return self._begin
 
     @property
     def pending_seconds(self) -> float:

@@ -8,7 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from fsbot.engine.language import (
 )
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.tasks import Close, Preview, Task, Update
 from fsbot.engine.utterance import Utterance
 from fsbot.engine.voice import Voice, prompt_tokens
 
@@ -47,43 +48,6 @@ that events don't depend on the pieces in which the audio comes."""
 
 CUT_SEARCH = 6.0
 """Seconds before the end of an overlong utterance among which the quietest moment is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Decode the open utterance as far as `upto`, a second of the stream.
-
-    since: when it was lined up, of time.monotonic.
-    """
-
-    utterance: Utterance
-    upto: float
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """Speech has paused: decode the utterance as if it were over, which it may be."""
-
-    utterance: Utterance
-    speech: Speech
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The utterance is over: its last live words, and its final text.
-
-    decided_at: second of the stream.
-    """
-
-    utterance: Utterance
-    speech: Speech
-    decided_at: float
-    since: float
-
-
-Task = Update | Preview | Close
 
 
 class Stream:
@@ -106,22 +70,25 @@ class Stream:
         logdir = stream_options.logdir
         self._diary = Diary(logdir) if logdir is not None else None
         self.speech = SpeechProbability()
-        self._endpointer = Endpointer(options.endpointer)
-        self._audio = AudioBuffer()
+        position = stream_options.position
+        begin = position.begin(options.lead_in)
+        self._endpointer = Endpointer(options.endpointer, begin)
+        self._audio = AudioBuffer(round(begin * SAMPLE_RATE))
         self._finals = FinalDecoder(self._between)
-        self._judged = 0
+        self._judged = self._audio.end
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
         self._open: Utterance | None = None
         self._preview: tuple[Voice, FinalText] | None = None
-        self._number = 0
+        self._number = position.number
+        self._heard_before = position.heard_until
+        self._to_go_on = deque(position.utterances)
         self._doubts: LanguageDoubts | None = None
         if stream_options.language != "auto":
             likely = stream_options.auto_languages
             self._doubts = LanguageDoubts(stream_options.language, likely)
         self._next_update = 0.0
         self._updated = 0.0
-        self._spoken_until = 0.0
-        self._closed_until = 0.0
+        self._spoken_until = self._closed_until = position.closed_until
         self._context = prompt_tokens(model, stream_options.init_prompt)
         self._finishing = False
         self.tasks: list[Task] = []
@@ -153,7 +120,7 @@ class Stream:
         utterance is decided in time, however long its audio takes to be read.
         """
         unheard = self._audio.end - self._judged
-        if unheard < LISTEN_SAMPLES and not (self._finishing and (unheard or self._open)):
+        if unheard < LISTEN_SAMPLES and not (self._finishing and (unheard or self._unfinished)):
             return False
         waiting = bool(self.tasks) or self.at_work
         return self.skips_late_updates or not waiting
@@ -162,7 +129,11 @@ class Stream:
     def ended(self) -> bool:
         """Everything pushed before `finish` has been dealt with."""
         unheard = self._audio.end > self._judged
-        return self._finishing and not (unheard or self.tasks or self.at_work or self._open)
+        return self._finishing and not (unheard or self.tasks or self.at_work or self._unfinished)
+
+    @property
+    def _unfinished(self) -> bool:
+        return self._open is not None or bool(self._to_go_on)
 
     def offer(self) -> bool:
         """Put the next window before the voice activity detection; False at the end of all audio.
@@ -173,6 +144,7 @@ class Stream:
         if until > self._audio.end:
             # What is left is shorter than a window.
             self._judged = self._audio.end
+            self._go_on(math.inf)
             if (end := self._endpointer.finish()) is not None:
                 self._close(end.at, self._audio.end / SAMPLE_RATE)
             return False
@@ -182,8 +154,11 @@ class Stream:
 
     def hear(self, probability: float) -> None:
         """Take in how probably the offered window is speech; lines up the tasks that follow."""
+        if self._endpointer.now < self._heard_before:
+            probability = 0.0  # what there is to say of this has been said
         self._recent.append(probability)
         event = self._endpointer.feed(probability)
+        self._go_on(self._endpointer.now)
         if isinstance(event, SpeechStart):
             self._begin(event.at)
         elif event is not None:
@@ -191,6 +166,29 @@ class Stream:
         elif self._open is not None:
             self._grow(self._open)
         self._audio.forget(self._oldest_needed())
+
+    def _go_on(self, now: float) -> None:
+        """Take up the utterances that were broken off, as soon as their audio is there."""
+        while self._to_go_on:
+            open_ = self._to_go_on[0]
+            if (open_.decided_at or open_.speech_start) > now:
+                return
+            self._to_go_on.popleft()
+            spoken = [
+                replace(word, tokens=prompt_tokens(self._model, word.text)) for word in open_.spoken
+            ]
+            audio_start = max(open_.speech_start - self._options.lead_in, self._spoken_until, 0.0)
+            utterance = Utterance(
+                open_.number, audio_start, open_.speech_start, self._context, spoken=spoken
+            )
+            if open_.last_speech is None or open_.decided_at is None:
+                self._open = utterance
+                self._next_update = now
+                self._endpointer.go_on()
+            else:
+                speech = self._speech(utterance, open_.last_speech, open_.decided_at)
+                self._line_up(Close(utterance, speech, open_.decided_at, time.monotonic()))
+                self._spoken_until, self._closed_until = speech.end, open_.decided_at
 
     def catch_up(self) -> None:
         """Let an update that waits read all that has been listened to meanwhile."""
@@ -243,7 +241,9 @@ class Stream:
         if self._preview is not None and self._preview[1].speech.same_but_for_silence(speech):
             voice, text = self._preview
         else:
-            text = yield from self._decode(utterance, voice, speech)
+            # Somebody waits for this one: there is no time to search.
+            hasty = voice.in_haste() if self.skips_late_updates else voice
+            text = yield from self._decode(utterance, hasty, speech)
         self._preview = None
         self._finals.accept(text)
         room = self._options.max_context_tokens
@@ -263,6 +263,7 @@ class Stream:
         endpointer = self._options.endpointer
         next_speech = self._endpointer.now - endpointer.min_speech - endpointer.onset
         starts = [task.utterance.audio_start for task in self.tasks]
+        starts += [each.speech_start - self._options.lead_in for each in self._to_go_on]
         if self._open is not None:
             starts.append(self._open.audio_start)
         elif self.at_work:

@@ -32,16 +32,18 @@ class Utterance:
         speech_start: float,
         context: tuple[int, ...] = (),
         continues: "Utterance | None" = None,
+        spoken: Sequence[Word] = (),
     ) -> None:
         """audio_start: second of the stream at which its audio (lead-in included) begins.
 
         context: tokens of earlier utterances. continues: the utterance before, if it was cut while
-        speech went on: what it has committed from this one's audio is not committed again.
+        speech went on: what it has committed from this one's audio is not committed again. spoken:
+        what has been committed of it already.
         """
         self.number = number
         self.audio_start = audio_start
         self.speech_start = speech_start
-        self.spoken: list[Word] = []
+        self.spoken = list(spoken)
         self._earliest = speech_start
         self.context = context
         self._continues = continues
