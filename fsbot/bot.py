@@ -8,10 +8,10 @@ import structlog
 from gevent.event import Event as Flag
 
 from fsbot.audio.follower import Follower
-from fsbot.call import Call, House, publish_failure
+from fsbot.call import Call, House, fire_left_over_events, publish_failure
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
-from fsbot.hub import HubBridge, HubWatchdog
+from fsbot.hub import HubBridge, HubWatchdog, in_thread
 from fsbot.languages import known_language
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.recorder import Studio
@@ -29,9 +29,10 @@ from fsbot.switch.recording import (
     prepare_directory,
     stop_command,
 )
-from fsbot.switch.resync import active_recordings, exists, live_legs
+from fsbot.switch.resync import LiveLeg, active_recordings, exists, live_legs, look_up
 from fsbot.trace import Trace
 from fsbot.transcript.esl_events import EventPublisher
+from fsbot.unfinished import Unfinished, read_unfinished
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -94,6 +95,8 @@ class Bot:
             self._server = TcpServer(settings.serve, options)
         self._trace = Trace(settings.engine.trace) if settings.engine.trace else None
         self._house: House
+        self._recovered = False
+        self._taken_up: set[str] = set()
         self._stop_wanted = Flag()
 
     def run(self) -> None:
@@ -235,6 +238,7 @@ class Bot:
         Events arrive meanwhile, so every question is asked afresh: an answer may be older than
         what the events have told since. Raises EslError; then the link is dropped and tried again.
         """
+        self._recover(connection)
         for uuid, call in list(self._calls.items()):
             if exists(connection, uuid):
                 call.resynced(active_recordings(connection, uuid))
@@ -252,6 +256,35 @@ class Bot:
             if live.leg.answered_at is not None:
                 self._stop_leftovers(connection, uuid)
                 self._answered(live.leg, role)
+
+    def _recover(self, connection: Connection) -> None:
+        """Take up the transcripts that a killed bot has left without their end. Raises EslError.
+
+        Once per run: those of this run are its own.
+        """
+        if self._recovered:
+            return
+        left = in_thread(lambda: list(read_unfinished(self._house.transcripts)))
+        for unfinished in left:
+            if unfinished.uuid in self._calls or unfinished.uuid in self._taken_up:
+                continue
+            live = None if unfinished.over else look_up(connection, unfinished.uuid)
+            active = active_recordings(connection, unfinished.uuid) if live is not None else []
+            self._take_up(unfinished, live, active)
+        self._recovered = True
+
+    def _take_up(self, unfinished: Unfinished, live: LiveLeg | None, active: list[str]) -> None:
+        uuid = unfinished.uuid
+        self._taken_up.add(uuid)
+        if unfinished.over:
+            fire_left_over_events(unfinished, self._house.publisher)
+            return
+        leg = unfinished.leg if live is None else live.leg
+        call = Call(leg, self._house, self._ended, unfinished=unfinished, active_paths=active)
+        self._calls[uuid] = call
+        if live is None:
+            call.recovered()
+        call.start()
 
     def _stop_leftovers(self, connection: Connection, uuid: str) -> None:
         """A bot that was killed has left its recordings running; nobody reads them any more."""

@@ -1,10 +1,9 @@
 """One call's life: its recordings become audio, its audio words, its words records."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import gevent
 import structlog
@@ -20,6 +19,7 @@ from fsbot.engine.events import (
     StreamFailed,
 )
 from fsbot.engine.options import StreamOptions
+from fsbot.engine.position import START, StreamPosition
 from fsbot.engine.scheduler import Engine, StreamHandle
 from fsbot.hub import HubBridge, in_thread
 from fsbot.recorder import LegGone, Plan, Recorder, Studio
@@ -27,17 +27,23 @@ from fsbot.switch.legs import Leg
 from fsbot.switch.recording import RecordingRefused
 from fsbot.trace import Trace
 from fsbot.transcript.esl_events import EventPublisher, event_of
-from fsbot.transcript.journal import Journal, journal_path
+from fsbot.transcript.journal import Journal, journal_path, read_what_is_sound
 from fsbot.transcript.ledger import Ledger
-from fsbot.transcript.records import EndOfTranscript, Failure, StartOfTranscript
+from fsbot.transcript.position import TranscriptPosition
+from fsbot.transcript.records import (
+    EndOfTranscript,
+    EndReason,
+    Failure,
+    SideName,
+    StartOfTranscript,
+)
 from fsbot.transcript.writer import Channel, TranscriptWriter
+from fsbot.unfinished import Unfinished
 
 log = structlog.get_logger("fsbot.call")
 
 MOST_PENDING_SECONDS = 20.0
 """Audio handed to the engine and not yet heard; the rest waits in the file."""
-
-Reason = Literal["hangup", "stopped", "refused", "lost", "shutdown", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,14 @@ class Call:
         house: House,
         on_end: Callable[["Call"], None],
         after: "Call | None" = None,
+        unfinished: Unfinished | None = None,
+        active_paths: Sequence[str] = (),
     ) -> None:
         """The leg's UUID must have passed check_uuid. `on_end` is called when all is written.
 
-        after: an earlier call of the same UUID, whose journal this one continues.
+        after: an earlier call of the same UUID, whose journal this one continues. unfinished: what
+        a former run of the bot has left of this call, which goes on; active_paths: what FreeSWITCH
+        records of it at the moment.
         """
         self.leg = leg
         self.uuid = leg.uuid
@@ -81,13 +91,23 @@ class Call:
         self._house = house
         self._on_end = on_end
         self._after = after
+        self._unfinished = unfinished
+        self._active_paths = active_paths
+        self._positions: dict[SideName, StreamPosition] = {}
+        if unfinished is not None:
+            self._positions = dict(unfinished.position.positions)
         self._log = log.bind(call_uuid=leg.uuid)
         self._zero = leg.answered_at or time.time()
         self._recorder = Recorder(
-            leg.uuid, leg.codec_rate, house.studio, self._announce, self._complain
+            leg.uuid,
+            leg.codec_rate,
+            house.studio,
+            self._announce,
+            self._complain,
+            unfinished.format if unfinished is not None else None,
         )
         self._language = house.stream_options.language
-        self._reason: Reason | None = None
+        self._reason: EndReason | None = None
         self._streams: dict[Channel, StreamHandle] = {}
         self._streams_ended = Flag()
         self._ledger: Ledger
@@ -116,6 +136,11 @@ class Call:
         self._because("lost")
         self.gone()
 
+    def recovered(self) -> None:
+        """The leg was gone already when the bot came back."""
+        self._because("recovered")
+        self.gone()
+
     def recording_stopped(self, switch_path: str) -> None:
         """RECORD_STOP: the file is complete."""
         self._recorder.stopped(switch_path)
@@ -139,7 +164,7 @@ class Call:
         """End the transcript here, whatever has been spoken."""
         self._greenlet.kill(block=False)
 
-    def _because(self, reason: Reason) -> None:
+    def _because(self, reason: EndReason) -> None:
         """The first reason is the one that counts."""
         self._reason = self._reason or reason
 
@@ -159,8 +184,16 @@ class Call:
 
     def _open_journal(self) -> Journal | None:
         path = journal_path(self._house.transcripts, self.uuid, self._zero)
+        if self._unfinished is not None:
+            path = self._unfinished.journal
         try:
-            return in_thread(Journal, path)
+            journal = in_thread(Journal, path)
+            if journal.next_sequence > 1 and self._unfinished is None:
+                # The leg was transcribed before: utterances are numbered on.
+                earlier = TranscriptPosition.of(in_thread(read_what_is_sound, path))
+                for side, position in earlier.positions.items():
+                    self._positions[side] = StreamPosition(position.number)
+            return journal
         except OSError as error:
             self._log.error("call not transcribed: no journal", reason=str(error))
             publish_failure(self._house.publisher, self.uuid, "journal", str(error))
@@ -175,6 +208,9 @@ class Call:
             self._ledger.put,
             first_sequence=journal.next_sequence,
         )
+        if self._unfinished is not None:
+            self._transcript.words = dict(self._unfinished.position.words)
+            self._ledger.fire_again(self._unfinished.records)
         try:
             self._listen()
         except RecordingRefused as error:
@@ -198,24 +234,42 @@ class Call:
     def _listen(self) -> None:
         """From the first recording to the last word."""
         self._choose_language()
-        self._recorder.start()
-        options = replace(self._house.stream_options, language=self._language)
-        if self.leg.prompt:
-            options = replace(options, static_prompt=" ".join(self.leg.prompt.split()))
-        for channel in self._channels:
-            self._streams[channel] = self._house.engine.open(
-                options.named(f"{self.uuid}-{channel.side}"), self._listener(channel)
-            )
+        if self._unfinished is None:
+            self._recorder.start()
+        else:
+            self._log.info("transcript taken up again", recordings=len(self._unfinished.recordings))
+            self._recorder.adopt(self._unfinished.recordings, self._active_paths)
+        begins = self._open_streams()
+        heard = 0
         for pieces in self._tape.play():
             for channel, samples in zip(self._channels, pieces, strict=True):
-                if channel in self._streams and len(samples):
-                    self._streams[channel].feed(samples)
+                fresh = samples[max(0, begins[channel] - heard) :]
+                if channel in self._streams and len(fresh):
+                    self._streams[channel].feed(fresh)
+            heard += len(pieces[0])
             while self._pending_seconds > MOST_PENDING_SECONDS:
                 gevent.sleep(0.2)
         for stream in self._streams.values():
             stream.finish()
         if self._streams:
             self._streams_ended.wait()
+
+    def _open_streams(self) -> dict[Channel, int]:
+        """By channel, the sample with which its stream begins."""
+        options = replace(self._house.stream_options, language=self._language)
+        if self.leg.prompt:
+            options = replace(options, static_prompt=" ".join(self.leg.prompt.split()))
+        begins = {}
+        for channel in self._channels:
+            own = options.named(f"{self.uuid}-{channel.side}")
+            own = replace(own, position=self._positions.get(channel.side, START))
+            if own.language == "auto" and self._unfinished is not None:
+                known = self._unfinished.position.languages[channel.side]
+                own = replace(own, language=known or own.language)
+            stream = self._house.engine.open(own, self._listener(channel))
+            self._streams[channel] = stream
+            begins[channel] = stream.begin
+        return begins
 
     def _end_transcript(self) -> None:
         self._transcript.write(
@@ -228,6 +282,8 @@ class Call:
 
     def _choose_language(self) -> None:
         wish = self.leg.language
+        if not wish and self._unfinished is not None:
+            self._language = self._unfinished.position.recordings[-1].language_code
         if wish:
             try:
                 self._language = self._house.known_language(wish)
@@ -243,7 +299,7 @@ class Call:
     @property
     def _channels(self) -> list[Channel]:
         read = Channel(self.leg.read_side.value, 1)
-        if self._house.studio.each_leg:
+        if self._tape.format.channels == 1:
             return [read]
         return [read, Channel(self.leg.write_side.value, 2)]
 
@@ -257,8 +313,8 @@ class Call:
             recording=plan.number,
             path=str(plan.path),
             switch_path=plan.switch_path,
-            rate=self._house.studio.sample_rate,
-            channels=self._house.studio.channels,
+            rate=self._tape.format.rate,
+            channels=self._tape.format.channels,
             sides=tuple(channel.side for channel in self._channels),
             answered_at=self._zero,
             codec_rate=plan.codec_rate,
@@ -314,3 +370,17 @@ def publish_failure(publisher: EventPublisher, uuid: str, error: str, message: s
         call_uuid=uuid, sequence=1, emission_time=0.0, emitted_at=now, error=error, message=message
     )
     publisher.publish(event_of(record, uuid))
+
+
+def fire_left_over_events(unfinished: Unfinished, publisher: EventPublisher) -> None:
+    """The transcript is complete, but not all of its events were confirmed."""
+    try:
+        journal = in_thread(Journal, unfinished.journal)
+    except OSError as error:
+        log.warning("events not fired again", call_uuid=unfinished.uuid, reason=str(error))
+        return
+    recordings = unfinished.position.recordings
+    channel_call_uuid = recordings[0].channel_call_uuid if recordings else unfinished.uuid
+    ledger = Ledger(unfinished.uuid, channel_call_uuid, journal, publisher)
+    ledger.fire_again(unfinished.records)
+    ledger.close()

@@ -1,8 +1,9 @@
 """Has FreeSWITCH record one leg, and keeps the tape that the recordings make."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import gevent
@@ -11,6 +12,7 @@ from gevent.event import Event as Flag
 from gevent.lock import Semaphore
 
 from fsbot.audio.follower import Follower
+from fsbot.audio.pcm import PcmFormat
 from fsbot.audio.tape import Tape, TapeRecording
 from fsbot.hub import in_thread
 from fsbot.switch.errors import ConnectionLost, RequestTimeout
@@ -67,11 +69,21 @@ class Plan:
     codec_rate: int
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A recording that a former run of the bot has asked for, at Unix time `at`."""
+
+    number: int
+    path: Path
+    switch_path: str
+    at: float
+
+
 class Recorder:
     """The recordings of one leg, from its answer to its end.
 
-    Only `start` waits. FreeSWITCH is asked one thing after the other: a stop never overtakes the
-    start that it is for.
+    Only `start` and `adopt` wait. FreeSWITCH is asked one thing after the other: a stop never
+    overtakes the start that it is for.
     """
 
     def __init__(
@@ -81,11 +93,14 @@ class Recorder:
         studio: Studio,
         announce: Callable[[Plan], object],
         complain: Callable[[str, str], object],
+        fmt: PcmFormat | None = None,
     ) -> None:
         """`announce(plan)` is called before each recording is asked for and returns when it may
-        be. `complain(error, message)`: a recording is no good, though FreeSWITCH says it is.
+        be. `complain(error, message)`: a recording is no good, though FreeSWITCH says it is. fmt:
+        of recordings that are taken over.
         """
-        self.tape = Tape(studio.sample_rate, studio.channels)
+        fmt = fmt or PcmFormat(studio.sample_rate, studio.channels)
+        self.tape = Tape(fmt.rate, fmt.channels)
         self._uuid = uuid
         self._codec_rate = codec_rate
         self._studio = studio
@@ -99,6 +114,32 @@ class Recorder:
         self._gone = Flag()
         self._over = Flag()
         self._watch: gevent.Greenlet | None = None
+
+    def adopt(self, recordings: Sequence[Adopted], active_paths: Collection[str]) -> None:
+        """Take over what a former run has had recorded, in the order of their numbers.
+
+        active_paths: what FreeSWITCH is writing for this leg at the moment. If it writes none of
+        them because it was never asked to, it is asked now: raises what `start` does.
+        """
+        for recording, following in zip_longest(recordings, recordings[1:]):
+            self._number = recording.number
+            switch_path = recording.switch_path
+            taped = self.tape.add(switch_path, recording.path, self._studio.follower)
+            if following is not None:
+                self.tape.cut(taped, following.at)
+                self.tape.complete(switch_path)
+                if switch_path in active_paths:
+                    self._spawn(self._end_file, switch_path)
+            elif switch_path in active_paths:
+                self._running = switch_path
+                self._log.info("recording taken over", path=str(recording.path))
+            else:
+                self.tape.complete(switch_path)
+                if not recording.path.exists() and not self._over.is_set():
+                    self.tape.cut(taped, time.time())
+                    with self._asking:
+                        self._record()
+        self._watch = self._spawn(self._watch_over)
 
     def start(self) -> None:
         """Begin to record. Raises LegGone, RecordingRefused, or OSError (the directory)."""
@@ -179,8 +220,8 @@ class Recorder:
         command = start_command(
             self._uuid,
             switch_path,
-            sample_rate=self._studio.sample_rate,
-            each_leg=self._studio.each_leg,
+            sample_rate=self.tape.format.rate,
+            each_leg=self.tape.format.channels == 1,
         )
         try:
             self._ask(command)

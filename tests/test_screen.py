@@ -29,6 +29,8 @@ SAID: dict[str, Any] = {
     "revised": False,
     "start": 1.0,
     "end": 2.0,
+    "audio_start": 1.0,
+    "audio_end": 2.0,
     "tentative": "",
     "language_code": "fr",
     "alternatives": (),
@@ -164,7 +166,9 @@ def test_summary() -> None:
         words("", latency_ms=9000.0),
         words("un", latency_ms=400.0),
         words("deux", latency_ms=600.0),
-        EndOfUtterance(side="caller", channel_tag=1, utterance=1, end=2.0, silence=0.5, **end),
+        EndOfUtterance(
+            side="caller", channel_tag=1, utterance=1, end=2.0, silence=0.5, audio_end=2.0, **end
+        ),
         final("un deux", end=2.5),
         final("trois", end=2.9, utterance=2),
         EndOfTranscript(reason="hangup", duration=10.0, words={"caller": 3, "callee": 0}, **end),

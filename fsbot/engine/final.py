@@ -5,6 +5,7 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 28.6 %, where openai-whisper on whole 30 s windows makes 28.2 %.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -176,6 +177,8 @@ def _decode_window(
     sure = text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY
     beams = voice.options.search_beams
     if sure or task.beams >= beams or len(text.tokens) > SEARCHED_TOKENS:
+        return text
+    if time.monotonic() > voice.search_until:
         return text
     searched = yield window.again(beams)
     return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))

@@ -46,6 +46,10 @@ LISTEN_SAMPLES = round(WINDOW_SECONDS * SAMPLE_RATE)
 """Samples judged per listening step: a task that one window lines up is seen before the next, so
 that events don't depend on the pieces in which the audio comes."""
 
+SEARCH_START = 0.2
+"""Seconds after a preview was lined up within which a search for a better text may begin: it is
+over then when the silence has become long enough to end the utterance."""
+
 CUT_SEARCH = 6.0
 """Seconds before the end of an overlong utterance among which the quietest moment is looked for."""
 
@@ -219,8 +223,8 @@ class Stream:
                 words = yield from utterance.update(voice, self._between, upto)
                 if words is not None:
                     self._emit(words)
-            case Preview(utterance, speech):
-                text = yield from self._decode(utterance, voice, speech)
+            case Preview(utterance, speech, since):
+                text = yield from self._decode(utterance, voice, speech, since + SEARCH_START)
                 self._preview = voice, text
                 if (words := utterance.preview(voice, text)) is not None:
                     self._emit(words)
@@ -241,9 +245,7 @@ class Stream:
         if self._preview is not None and self._preview[1].speech.same_but_for_silence(speech):
             voice, text = self._preview
         else:
-            # Somebody waits for this one: there is no time to search.
-            hasty = voice.in_haste() if self.skips_late_updates else voice
-            text = yield from self._decode(utterance, hasty, speech)
+            text = yield from self._decode(utterance, voice, speech, 0.0)
         self._preview = None
         self._finals.accept(text)
         room = self._options.max_context_tokens
@@ -253,7 +255,12 @@ class Stream:
         self._emit(utterance.final(voice, text, decided_at))
         self._doubt_language(utterance, voice, text)
 
-    def _decode(self, utterance: Utterance, voice: Voice, speech: Speech) -> Job[FinalText]:
+    def _decode(
+        self, utterance: Utterance, voice: Voice, speech: Speech, search_until: float
+    ) -> Job[FinalText]:
+        """search_until: moment of time.monotonic after which nobody waits for a better text."""
+        if self.skips_late_updates:
+            voice = voice.searching_until(search_until)
         return self._finals.decode(voice, utterance.context, speech, utterance.draft)
 
     def _between(self, start: float, end: float) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """How one side is read: model, language, and what stands before its words."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -36,6 +37,7 @@ class Voice:
     never: torch.Tensor
     never_first: torch.Tensor
     watched: tuple[int, ...]
+    search_until: float = math.inf
 
     @staticmethod
     def of(
@@ -60,9 +62,9 @@ class Voice:
             watched_tokens(tokenizer),
         )
 
-    def in_haste(self) -> "Voice":
-        """The same without a search for a better text."""
-        return replace(self, options=replace(self.options, search_beams=1))
+    def searching_until(self, moment: float) -> "Voice":
+        """The same, no search for a better text being begun after `moment` of time.monotonic."""
+        return replace(self, search_until=moment)
 
     def task(
         self,

@@ -22,6 +22,8 @@ log = structlog.get_logger("fsbot.transcript")
 
 RETRY_SECONDS = 1.0
 
+_RESENT = ("Fsbot-Resent", "true")
+
 
 @dataclass(frozen=True, slots=True)
 class CustomEvent:
@@ -64,6 +66,10 @@ def _one_line(text: str) -> str:
     return "".join(character for character in text if character.isprintable())[:256]
 
 
+def _nothing() -> None:
+    pass
+
+
 class EventPublisher:
     """Fires events one after the other; one without `+OK` is fired again, marked, until it has it.
 
@@ -73,16 +79,22 @@ class EventPublisher:
     def __init__(self, connection: Callable[[], Connection]) -> None:
         """`connection` gives the one of the moment, or raises ConnectionLost."""
         self._connection = connection
-        self._waiting: deque[CustomEvent] = deque()
+        self._waiting: deque[tuple[CustomEvent, Callable[[], object], bool]] = deque()
         self._news = Flag()
         self._idle = Flag()
         self._idle.set()
         self._greenlet = gevent.spawn(self._publish)
         self._greenlet.name = "event publisher"
 
-    def publish(self, event: CustomEvent) -> None:
-        """Queue an event. Never blocks."""
-        self._waiting.append(event)
+    def publish(
+        self, event: CustomEvent, delivered: Callable[[], object] = _nothing, *, again: bool = False
+    ) -> None:
+        """Queue an event. Never blocks.
+
+        `delivered` is called when FreeSWITCH has it, and must not block. again: a former run of the
+        bot may have fired it already.
+        """
+        self._waiting.append((event, delivered, again))
         self._idle.clear()
         self._news.set()
 
@@ -106,12 +118,14 @@ class EventPublisher:
                 self._news.wait()
             self._news.clear()
             while self._waiting:
-                self._deliver(self._waiting[0])
+                event, delivered, again = self._waiting[0]
+                self._deliver(event, again)
                 self._waiting.popleft()
+                delivered()
 
-    def _deliver(self, event: CustomEvent) -> None:
+    def _deliver(self, event: CustomEvent, again: bool) -> None:
         """Fire one event until FreeSWITCH has it; every time but the first it is marked."""
-        headers = list(event.headers)
+        headers = [*event.headers, *[_RESENT] * again]
         while True:
             try:
                 connection = self._connection()
@@ -124,7 +138,7 @@ class EventPublisher:
             except EslError as error:
                 # It may have got there all the same: only its `+OK` is certain to be missing.
                 log.warning("event not confirmed, firing it again", reason=str(error))
-                headers = [*event.headers, ("Fsbot-Resent", "true")]
+                headers = [*event.headers, _RESENT]
                 gevent.sleep(RETRY_SECONDS)
             except Exception:
                 # It would fail again for ever, and all later events with it.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from fsbot.transcript.delivery import Delivery
 from fsbot.transcript.records import Record, parse
 
 _FILE_MODE = 0o640
@@ -41,6 +42,7 @@ class Journal:
         """Number of the record that belongs behind those that were there."""
         try:
             self._mend()
+            self.delivery = Delivery(path)
         except BaseException:
             self.close()
             raise
@@ -74,6 +76,15 @@ class Journal:
             with suppress(ValidationError):
                 self.next_sequence = parse(line).sequence + 1
                 return
+
+
+def read_what_is_sound(path: Path) -> list[Record]:
+    """The records of a journal that a crash may have cut short. Raises OSError."""
+    records = []
+    for line in path.read_bytes().split(b"\n"):
+        with suppress(ValidationError):
+            records.append(parse(line))
+    return records
 
 
 def read_journal(path: Path) -> Iterator[Record]:

@@ -1,5 +1,7 @@
 """Journal first, then event: every record's way out of one transcript."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import gevent
@@ -27,6 +29,9 @@ class Ledger:
     ) -> None:
         self._channel_call_uuid = channel_call_uuid
         self._journal = journal
+        self._delivery = journal.delivery
+        self._last = 0
+        self._closed = False
         self._publisher = publisher
         self._log = log.bind(call_uuid=call_uuid)
         self._queue: Queue[Record | Flag | None] = Queue()
@@ -43,10 +48,18 @@ class Ledger:
         self._queue.put(reached)
         reached.wait()
 
+    def fire_again(self, records: Iterable[Record]) -> None:
+        """Fire the events of records that a former run has journalled and not seen confirmed."""
+        for record in records:
+            if record.sequence > self._delivery.confirmed:
+                self._publish(record, again=True)
+
     def close(self) -> None:
         """Wait until every record so far is in the journal, and close it. To be called once."""
         self._queue.put(None)
         self._greenlet.join()
+        self._closed = True
+        self._settle()
 
     def _work(self) -> None:
         for item in iter(self._queue.get, None):
@@ -62,11 +75,36 @@ class Ledger:
 
     def _see_through(self, record: Record) -> None:
         try:
-            in_thread(self._journal.append, record)
+            in_thread(self._write, record)
         except OSError as error:
             self._log.error("record not journalled", reason=str(error), sequence=record.sequence)
-        self._publisher.publish(event_of(record, self._channel_call_uuid))
+        self._publish(record)
         _tell(self._log, record)
+
+    def _write(self, record: Record) -> None:
+        self._journal.append(record)
+        self._delivery.save()
+
+    def _publish(self, record: Record, *, again: bool = False) -> None:
+        self._last = max(self._last, record.sequence)
+        event = event_of(record, self._channel_call_uuid)
+        self._publisher.publish(event, partial(self._delivered, record.sequence), again=again)
+
+    def _delivered(self, sequence: int) -> None:
+        self._delivery.confirmed = max(self._delivery.confirmed, sequence)
+        self._settle()
+
+    def _settle(self) -> None:
+        """The last event of a closed transcript has been confirmed: nothing is pending any more."""
+        if self._closed and self._delivery.confirmed >= self._last:
+            self._closed = False
+            gevent.spawn(self._complete)
+
+    def _complete(self) -> None:
+        try:
+            in_thread(self._delivery.complete)
+        except OSError as error:
+            self._log.warning("cannot delete what tells of pending events", reason=str(error))
 
 
 def _tell(logger: Any, record: Record) -> None:

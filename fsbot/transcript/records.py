@@ -20,6 +20,17 @@ Text = Annotated[str, AfterValidator(_whole)]
 Seconds = Annotated[float, Field(description="seconds since the answer of the recorded leg")]
 SideName = Literal["caller", "callee"]
 
+EndReason = Literal["hangup", "stopped", "refused", "lost", "shutdown", "failed", "recovered"]
+
+AudioSeconds = Annotated[
+    float,
+    Field(
+        ge=0,
+        description="second of the audio itself: of the call's recordings behind one another, in "
+        "which holes (hold, pause) take no time",
+    ),
+]
+
 
 class SpokenWord(BaseModel):
     """One word of an alternative."""
@@ -85,6 +96,7 @@ class StartOfSpeech(_OfSide):
 
     kind: Literal["start_of_speech"] = "start_of_speech"
     start: Seconds
+    audio_start: AudioSeconds
 
 
 class EndOfUtterance(_OfSide):
@@ -93,6 +105,7 @@ class EndOfUtterance(_OfSide):
     kind: Literal["end_of_utterance"] = "end_of_utterance"
     end: Seconds
     silence: float = Field(description="seconds of silence after which this was decided")
+    audio_end: AudioSeconds
 
 
 class Transcription(_OfSide):
@@ -107,6 +120,8 @@ class Transcription(_OfSide):
     text: str = Field(description="newly committed words, or the whole final text")
     start: Seconds
     end: Seconds
+    audio_start: AudioSeconds
+    audio_end: AudioSeconds
     tentative: str = Field(description="the guess beyond `text`; may change")
     language_code: str
     alternatives: tuple[Alternative, ...]
@@ -119,9 +134,10 @@ class EndOfTranscript(_Record):
     """Nothing follows: everything recorded has been transcribed."""
 
     kind: Literal["end_of_transcript"] = "end_of_transcript"
-    reason: Literal["hangup", "stopped", "refused", "lost", "shutdown", "failed"] = Field(
+    reason: EndReason = Field(
         description="why: the leg hung up; the recording was stopped; FreeSWITCH refused it; the "
-        "leg vanished while the link was down; the bot was shut down; the bot could not go on"
+        "leg vanished while the link was down; the bot was shut down; the bot could not go on; the "
+        "call was over when the bot, which had been killed, came back"
     )
     duration: float = Field(description="seconds of audio per side")
     words: dict[SideName, int] = Field(description="words of the final texts")

@@ -74,13 +74,21 @@ class TranscriptWriter:
         """The record of something the engine said; events about the stream itself have none."""
         match event:
             case SpeechStarted():
-                self._of_side(StartOfSpeech, channel, event, start=self._at(event.at))
+                start, audio_start = self._at(event.at), round(event.at, 3)
+                self._of_side(StartOfSpeech, channel, event, start=start, audio_start=audio_start)
             case WordsCommitted():
                 self._live(channel, event)
             case UtteranceEnded():
                 end = self._at(event.last_speech)
                 silence = round(event.decided_at - event.last_speech, 3)
-                self._of_side(EndOfUtterance, channel, event, end=end, silence=silence)
+                self._of_side(
+                    EndOfUtterance,
+                    channel,
+                    event,
+                    end=end,
+                    silence=silence,
+                    audio_end=round(event.last_speech, 3),
+                )
             case UtteranceFinal():
                 self._final(channel, event)
 
@@ -132,6 +140,8 @@ class TranscriptWriter:
             event,
             start=self._at(start),
             end=self._at(end),
+            audio_start=round(start, 3),
+            audio_end=round(end, 3),
             language_code=event.language,
             alternatives=(self._alternative(heard, event.language),),
             latency_ms=round((self._now() - self._wall(spoken_until)) * 1000, 1),

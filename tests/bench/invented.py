@@ -30,6 +30,8 @@ def final(
         text=text,
         start=start,
         end=end,
+        audio_start=start,
+        audio_end=end,
         tentative="",
         language_code="en",
         alternatives=(),
@@ -51,6 +53,7 @@ def end_of_utterance(
         utterance=utterance,
         end=end,
         silence=decided - end,
+        audio_end=end,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bench import UTTERANCE, Bench, Listener
+from processes import Process, Start
 
 from fsbot.engine.model import SpeechModel
 from fsbot.rehearsal.server import RehearsalSwitch
@@ -44,3 +45,17 @@ def turn() -> dict[str, Any]:
     turns = json.loads(UTTERANCE.with_suffix(".json").read_text())["turns"]
     assert len(turns) == 1
     return dict(turns[0])
+
+
+@pytest.fixture
+def start(tmp_path: Path, speech_model: object) -> Iterator[Start]:
+    """start(port, flag, …) → `fsbot run`. The weights are on this machine then."""
+    processes: list[Process] = []
+
+    def begin(port: int, *flags: str) -> Process:
+        processes.append(Process(tmp_path, port, *flags))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.end()

@@ -4,68 +4,19 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
 import pytest
-from bench import PATIENCE, Listener, finals, joined, likeness, of_kind, silence
+from bench import PATIENCE, Listener, finals, joined, likeness, silence
 from gevent import subprocess
+from processes import Start
 
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.transcript.journal import read_journal
-from fsbot.transcript.records import EndOfTranscript, StartOfTranscript, parse
-
-Start = Callable[..., "Process"]
-
-
-class Process:
-    """A running `fsbot run`."""
-
-    def __init__(self, folder: Path, port: int, *flags: str) -> None:
-        self.log = folder / "log"
-        settings = ["--esl-port", str(port), "--recordings-directory", str(folder / "recordings")]
-        settings += ["--transcripts-directory", str(folder / "transcripts"), *flags]
-        with self.log.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fsbot", "run", *settings], cwd=folder, stderr=stderr
-            )
-
-    def send(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, switch: RehearsalSwitch) -> int:
-        """Its exit status; the switch goes on meanwhile."""
-        assert switch.wait(lambda: self._process.poll() is not None, PATIENCE), self.lines
-        return self._process.returncode
-
-    @property
-    def lines(self) -> list[str]:
-        return self.log.read_text().splitlines()
-
-    def says(self, switch: RehearsalSwitch, text: str) -> None:
-        assert switch.wait(lambda: text in self.log.read_text(), PATIENCE), self.lines
-
-    def end(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-
-
-@pytest.fixture
-def start(tmp_path: Path, speech_model: object) -> Iterator[Start]:
-    """start(port, flag, …) → `fsbot run`. The weights are on this machine then."""
-    processes: list[Process] = []
-
-    def begin(port: int, *flags: str) -> Process:
-        processes.append(Process(tmp_path, port, *flags))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        process.end()
+from fsbot.transcript.records import EndOfTranscript, parse
 
 
 def test_a_polite_end_in_mid_call(
@@ -95,40 +46,6 @@ def test_a_polite_end_in_mid_call(
 
 def listener_seconds(listener: Listener, uuid: str) -> float:
     return max(parse(event.body).emission_time for event in listener.of(uuid))
-
-
-def test_a_bot_that_is_killed_and_started_again_in_mid_call(
-    switch: RehearsalSwitch, start: Start, tmp_path: Path
-) -> None:
-    first = start(switch.port)
-    assert switch.wait_for_listener(timeout=PATIENCE)
-    call = switch.place(CallScript(silence(60)))
-    assert switch.wait(lambda: bool(call.legs[0].recordings), PATIENCE)
-    others = tmp_path / "others.raw"
-    assert "+OK" in switch.api.run(f"uuid_record {call.uuid} start {others}")
-    first.send(signal.SIGKILL)
-    first.wait(switch)
-    assert switch.wait(lambda: not switch.sessions, PATIENCE)
-    assert len(call.legs[0].recordings) == 2
-
-    second = start(switch.port)
-    ours = str(tmp_path / "recordings" / f"{call.uuid}-2.raw")
-    assert switch.wait(lambda: set(call.legs[0].recordings) == {ours, str(others)}, PATIENCE)
-    call.hang_up()
-    second.says(switch, "transcript ended")
-    second.send(signal.SIGTERM)
-    assert second.wait(switch) == 0
-    (path,) = (tmp_path / "transcripts").glob("*/*.jsonl")
-    records = list(read_journal(path))
-    assert [record.kind for record in records] == [
-        "start_of_transcript",
-        "start_of_transcript",
-        "end_of_transcript",
-    ]
-    assert [record.sequence for record in records] == [1, 2, 3]
-    starts = of_kind(records, StartOfTranscript)
-    assert [record.recording for record in starts] == [1, 2]
-    assert starts[0].answered_at == pytest.approx(starts[1].answered_at)
 
 
 def test_the_second_signal_ends_at_once(switch: RehearsalSwitch, start: Start) -> None:

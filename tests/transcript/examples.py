@@ -45,7 +45,7 @@ def one_of_each() -> list[Record]:
     at = {"emission_time": 1.0, "emitted_at": 1_795_400_826.5}
     return [
         start_of_transcript(1),
-        StartOfSpeech(**side, **at, sequence=2, start=0.5),  # type: ignore[arg-type]
+        StartOfSpeech(**side, **at, sequence=2, start=0.5, audio_start=0.49),  # type: ignore[arg-type]
         Transcription(  # type: ignore[arg-type]
             **side,
             **at,
@@ -56,12 +56,14 @@ def one_of_each() -> list[Record]:
             text="l'été",
             start=0.5,
             end=0.9,
+            audio_start=0.49,
+            audio_end=0.89,
             tentative="",
             language_code="fr",
             alternatives=(Alternative(transcript="l'été", confidence=0.75, words=(said,)),),
             latency_ms=480.5,
         ),
-        EndOfUtterance(**side, **at, sequence=4, end=0.9, silence=0.512),  # type: ignore[arg-type]
+        EndOfUtterance(**side, **at, sequence=4, end=0.9, silence=0.512, audio_end=0.89),  # type: ignore[arg-type]
         Failure(call_uuid=UUID, **at, sequence=5, error="no_audio", message="« rien »"),
         EndOfTranscript(
             call_uuid=UUID,

@@ -40,6 +40,8 @@ def final(
         text=text,
         start=start,
         end=end,
+        audio_start=max(0.0, start),
+        audio_end=max(0.0, end),
         tentative="",
         language_code="fr",
         alternatives=(),
@@ -80,6 +82,7 @@ def speech(side: SideName, start: float, utterance: int = 1) -> StartOfSpeech:
         channel_tag=1,
         utterance=utterance,
         start=start,
+        audio_start=max(0.0, start),
     )
 
 

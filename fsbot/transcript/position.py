@@ -1,0 +1,131 @@
+"""How far a transcript has come, from its own records: where each side goes on after a crash."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from fsbot.engine.events import UNSPACED_LANGUAGES, Word
+from fsbot.engine.position import OpenUtterance, StreamPosition
+from fsbot.transcript.records import (
+    EndOfTranscript,
+    EndOfUtterance,
+    Record,
+    SideName,
+    StartOfSpeech,
+    StartOfTranscript,
+    Transcription,
+)
+
+
+@dataclass(slots=True)
+class _Utterance:
+    number: int
+    speech_start: float
+    spoken: list[Word] = field(default_factory=list)
+    last_speech: float | None = None
+    decided_at: float | None = None
+
+
+class _Side:
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+        self.closed_until = 0.0
+        self.words = 0
+        self.language = ""
+        self.open: list[_Utterance] = []
+
+    def take(self, record: StartOfSpeech | EndOfUtterance | Transcription) -> None:
+        match record:
+            case StartOfSpeech():
+                self.number = max(self.number, record.utterance)
+                self.open.append(_Utterance(record.utterance, record.audio_start))
+            case EndOfUtterance():
+                for utterance in self._of(record.utterance):
+                    utterance.last_speech = record.audio_end
+                    utterance.decided_at = record.audio_end + record.silence
+            case Transcription(is_final=True):
+                self.closed_until = max(self.closed_until, record.audio_end)
+                self.words += len(record.alternatives[0].words) if record.alternatives else 0
+                self.language = record.language_code
+                self.open = [each for each in self.open if each.number != record.utterance]
+            case Transcription():
+                self.language = record.language_code
+                for utterance in self._of(record.utterance):
+                    utterance.spoken += _new_words(record, len(utterance.spoken))
+
+    def _of(self, number: int) -> list[_Utterance]:
+        return [each for each in self.open if each.number == number]
+
+    @property
+    def position(self) -> StreamPosition:
+        """Only the last utterance may go on: one before it without an end was cut where that
+        begins."""
+        utterances = []
+        for utterance, following in zip_longest(self.open, self.open[1:]):
+            last_speech, decided_at = utterance.last_speech, utterance.decided_at
+            if last_speech is None and following is not None:
+                last_speech = decided_at = following.speech_start
+            utterances.append(
+                OpenUtterance(
+                    utterance.number,
+                    utterance.speech_start,
+                    tuple(utterance.spoken),
+                    last_speech,
+                    decided_at,
+                )
+            )
+        return StreamPosition(self.number, self.closed_until, tuple(utterances))
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptPosition:
+    """recordings: the records that announced them; positions, words (of final texts), languages:
+    by side. over: the transcript has its end. channel_call_uuid: for the headers of events."""
+
+    recordings: tuple[StartOfTranscript, ...]
+    positions: dict[SideName, StreamPosition]
+    words: dict[SideName, int]
+    languages: dict[SideName, str]
+    over: bool
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> "TranscriptPosition":
+        """From all records of a transcript, in their order."""
+        recordings: list[StartOfTranscript] = []
+        sides: dict[SideName, _Side] = {"caller": _Side(), "callee": _Side()}
+        over = False
+        for record in records:
+            match record:
+                case StartOfTranscript():
+                    if over:
+                        # The leg was taken once more, after a shutdown: on a tape of its own.
+                        recordings, over = [], False
+                        sides = {name: _Side(side.number) for name, side in sides.items()}
+                    recordings.append(record)
+                case EndOfTranscript():
+                    over = True
+                case StartOfSpeech() | EndOfUtterance() | Transcription():
+                    sides[record.side].take(record)
+        return cls(
+            tuple(recordings),
+            {name: side.position for name, side in sides.items()},
+            {name: side.words for name, side in sides.items()},
+            {name: side.language for name, side in sides.items()},
+            over,
+        )
+
+
+def _new_words(record: Transcription, known: int) -> Sequence[Word]:
+    """The words that a live record commits: those of its alternative behind the first `known` that
+    make up its text."""
+    if not record.text or not record.alternatives:
+        return []
+    blank = "" if record.language_code in UNSPACED_LANGUAGES else " "
+    shift = record.audio_start - record.start
+    found: list[Word] = []
+    for word in record.alternatives[0].words[known:]:
+        if blank.join(each.text for each in found) == record.text:
+            break
+        start, end = word.start_time + shift, word.end_time + shift
+        found.append(Word(word.word, start, end, word.confidence))
+    return found

@@ -1,0 +1,79 @@
+"""Transcripts that a bot which was killed has left without their end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from fsbot.audio.pcm import PcmFormat
+from fsbot.recorder import Adopted
+from fsbot.switch.legs import Leg
+from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.transcript.delivery import pending_journals
+from fsbot.transcript.journal import read_what_is_sound
+from fsbot.transcript.position import TranscriptPosition
+from fsbot.transcript.records import Record
+
+log = structlog.get_logger("fsbot.bot")
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A transcript as its journal tells it: how far it has come, and what it needs to go on.
+
+    records: all of them, for the events that may not have been delivered.
+    """
+
+    uuid: str
+    journal: Path
+    position: TranscriptPosition
+    records: tuple[Record, ...]
+
+    @property
+    def over(self) -> bool:
+        """Only events are missing, or there is nothing that could be transcribed."""
+        return self.position.over or not self.position.recordings
+
+    @property
+    def leg(self) -> Leg:
+        """The leg as it was when its first recording was asked for."""
+        first = self.position.recordings[0]
+        return Leg(
+            uuid=self.uuid,
+            call_uuid=first.channel_call_uuid,
+            direction=first.direction,
+            channel_name="",
+            caller_number=first.caller,
+            destination=first.destination,
+            context="",
+            codec_rate=self.position.recordings[-1].codec_rate,
+            answered_at=first.answered_at,
+            language="",
+            prompt="",
+            declined=False,
+        )
+
+    @property
+    def format(self) -> PcmFormat:
+        first = self.position.recordings[0]
+        return PcmFormat(first.rate, first.channels)
+
+    @property
+    def recordings(self) -> list[Adopted]:
+        return [
+            Adopted(each.recording, Path(each.path), each.switch_path, each.emitted_at)
+            for each in self.position.recordings
+        ]
+
+
+def read_unfinished(directory: Path) -> Iterator[Unfinished]:
+    """All of them under a transcripts directory. Blocks on the disk."""
+    for journal in pending_journals(directory):
+        try:
+            uuid = check_uuid(journal.stem)
+            records = read_what_is_sound(journal)
+        except (OSError, UnsafeUuid) as error:
+            log.warning("journal of a former run not read", path=str(journal), reason=str(error))
+            continue
+        yield Unfinished(uuid, journal, TranscriptPosition.of(records), tuple(records))
