@@ -100,7 +100,7 @@ class Call:
         self._zero = leg.answered_at or time.time()
         self._recorder = Recorder(
             leg.uuid,
-            leg.codec_rate,
+            leg.codec_rate if unfinished is None else unfinished.leg.codec_rate,
             house.studio,
             self._announce,
             self._complain,
@@ -204,7 +204,7 @@ class Call:
         self._transcript = TranscriptWriter(
             self.uuid,
             self._zero,
-            self._tape.timeline.wall,
+            self._wall,
             self._ledger.put,
             first_sequence=journal.next_sequence,
         )
@@ -239,6 +239,8 @@ class Call:
         else:
             self._log.info("transcript taken up again", recordings=len(self._unfinished.recordings))
             self._recorder.adopt(self._unfinished.recordings, self._active_paths)
+            # It may have changed while nobody was there; when, is not known.
+            self._recorder.codec_changed(self.leg.codec_rate, time.time())
         begins = self._open_streams()
         heard = 0
         for pieces in self._tape.play():
@@ -291,6 +293,13 @@ class Call:
                 self._complain(
                     "unknown_language", f"channel variable fsbot_language={wish[:40]!r} {error}"
                 )
+
+    def _wall(self, seconds: float) -> float:
+        """Unix time of a second of the audio; counted from the answer if no audio was heard."""
+        try:
+            return self._tape.timeline.wall(seconds)
+        except ValueError:  # taken up again, and the file is gone
+            return self._zero + seconds
 
     @property
     def _tape(self) -> Tape:

@@ -118,8 +118,8 @@ class Recorder:
     def adopt(self, recordings: Sequence[Adopted], active_paths: Collection[str]) -> None:
         """Take over what a former run has had recorded, in the order of their numbers.
 
-        active_paths: what FreeSWITCH is writing for this leg at the moment. If it writes none of
-        them because it was never asked to, it is asked now: raises what `start` does.
+        active_paths: what FreeSWITCH is writing for this leg at the moment. If it does not
+        write the last of them and the leg lives, another one goes on: raises what `start` does.
         """
         for recording, following in zip_longest(recordings, recordings[1:]):
             self._number = recording.number
@@ -135,7 +135,8 @@ class Recorder:
                 self._log.info("recording taken over", path=str(recording.path))
             else:
                 self.tape.complete(switch_path)
-                if not recording.path.exists() and not self._over.is_set():
+                if not self._over.is_set():
+                    # Stopped while nobody was there, or never begun: the call goes on.
                     self.tape.cut(taped, time.time())
                     with self._asking:
                         self._record()

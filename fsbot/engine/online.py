@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +170,7 @@ class Transcriber:
         """Load the weights. Raises UserError."""
         self._settings = settings
         self._engine = make_engine(settings)
+        self._streams: WeakSet[LiveStream] = WeakSet()
 
     def __enter__(self) -> Transcriber:
         self._engine.start()
@@ -176,6 +178,8 @@ class Transcriber:
 
     def __exit__(self, *_: object) -> None:
         self._engine.stop()
+        for stream in self._streams:
+            stream.cancel()
 
     def open(
         self,
@@ -195,7 +199,9 @@ class Transcriber:
             options = replace(options, language=known_language(language))
         if static_prompt is not None:
             options = replace(options, static_prompt=static_prompt)
-        return LiveStream(self._engine, options)
+        stream = LiveStream(self._engine, options)
+        self._streams.add(stream)
+        return stream
 
 
 class EngineFailed(Exception):
@@ -206,20 +212,23 @@ class LiveStream:
     """One stream of a Transcriber. Every method may be called from any thread."""
 
     def __init__(self, engine: Engine, options: StreamOptions) -> None:
-        self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[StreamEvent | None] = queue.SimpleQueue()
+        self._over = False
         self._handle = engine.open(options, self._events.put)
 
     def feed(self, samples: NDArray[np.float32]) -> None:
         """Append 16 kHz mono samples, -1 to 1, in pieces of any length."""
-        self._handle.feed(samples)
+        # A copy: callers use their buffers again.
+        self._handle.feed(np.array(samples, dtype=np.float32).reshape(-1))
 
     def finish(self) -> None:
         """No more will be fed; the last event comes when everything has been transcribed."""
         self._handle.finish()
 
     def cancel(self) -> None:
-        """Forget the stream; no further events."""
+        """Forget the stream; no further events, and nobody waits for one any more."""
         self._handle.cancel()
+        self._events.put(None)
 
     @property
     def pending_seconds(self) -> float:
@@ -231,10 +240,13 @@ class LiveStream:
 
         StreamEnded is the last. Raises EngineFailed.
         """
+        if self._over:
+            return None
         try:
             event = self._events.get(timeout=timeout)
         except queue.Empty:
             return None
+        self._over = event is None or isinstance(event, StreamEnded | StreamFailed)
         if isinstance(event, StreamFailed):
             raise EngineFailed(event.reason)
         return event

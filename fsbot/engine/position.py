@@ -18,7 +18,8 @@ class OpenUtterance:
     """An utterance that has been heard in part.
 
     spoken: its committed words. last_speech, decided_at: if its end has been told already, but its
-    final text has not.
+    final text has not. inherited: what the utterance before, which was cut where this one begins,
+    has committed of this one's audio.
     """
 
     number: int
@@ -26,6 +27,7 @@ class OpenUtterance:
     spoken: tuple[Word, ...] = ()
     last_speech: float | None = None
     decided_at: float | None = None
+    inherited: tuple[Word, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -7,7 +7,7 @@ many streams: listening (cheap: voice activity detection) and jobs (inferences).
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from fsbot.engine.events import (
     StreamEvent,
     StreamFailed,
     UtteranceEnded,
+    Word,
 )
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
@@ -82,6 +83,7 @@ class Stream:
         self._judged = self._audio.end
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
         self._open: Utterance | None = None
+        self._reading: Utterance | None = None
         self._preview: tuple[Voice, FinalText] | None = None
         self._number = position.number
         self._heard_before = position.heard_until
@@ -178,12 +180,18 @@ class Stream:
             if (open_.decided_at or open_.speech_start) > now:
                 return
             self._to_go_on.popleft()
-            spoken = [
-                replace(word, tokens=prompt_tokens(self._model, word.text)) for word in open_.spoken
-            ]
             audio_start = max(open_.speech_start - self._options.lead_in, self._spoken_until, 0.0)
+            before = None
+            if open_.inherited:
+                spoken = self._with_tokens(open_.inherited)
+                before = Utterance(open_.number - 1, audio_start, audio_start, spoken=spoken)
             utterance = Utterance(
-                open_.number, audio_start, open_.speech_start, self._context, spoken=spoken
+                open_.number,
+                audio_start,
+                open_.speech_start,
+                self._context,
+                continues=before,
+                spoken=self._with_tokens(open_.spoken),
             )
             if open_.last_speech is None or open_.decided_at is None:
                 self._open = utterance
@@ -193,6 +201,9 @@ class Stream:
                 speech = self._speech(utterance, open_.last_speech, open_.decided_at)
                 self._line_up(Close(utterance, speech, open_.decided_at, time.monotonic()))
                 self._spoken_until, self._closed_until = speech.end, open_.decided_at
+
+    def _with_tokens(self, words: Sequence[Word]) -> list[Word]:
+        return [replace(word, tokens=prompt_tokens(self._model, word.text)) for word in words]
 
     def catch_up(self) -> None:
         """Let an update that waits read all that has been listened to meanwhile."""
@@ -205,6 +216,7 @@ class Stream:
     def work(self) -> Job[None]:
         """The first of `tasks`, which the caller has seen to be there, as a job."""
         task = self.tasks.pop(0)
+        self._reading = task.utterance
         upto = task.upto if isinstance(task, Update) else task.speech.audio_end
         covered = task.decided_at if isinstance(task, Close) else upto
         over = isinstance(task, Close)
@@ -270,6 +282,8 @@ class Stream:
         endpointer = self._options.endpointer
         next_speech = self._endpointer.now - endpointer.min_speech - endpointer.onset
         starts = [task.utterance.audio_start for task in self.tasks]
+        if self.at_work and self._reading is not None:
+            starts.append(self._reading.audio_start)
         starts += [each.speech_start - self._options.lead_in for each in self._to_go_on]
         if self._open is not None:
             starts.append(self._open.audio_start)

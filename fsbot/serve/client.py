@@ -45,6 +45,9 @@ LINGER_SECONDS = 5.0
 """How long a refused client is listened to, so that it can read why: closing at once would reset
 the connection under the line that explains it."""
 
+STOP_CHECK_SECONDS = 0.5
+"""How often a client that sends nothing is asked whether the server stops."""
+
 CHECK_SECONDS = 0.05
 """How often a client that waits is looked after."""
 
@@ -111,6 +114,7 @@ class Client:
         self._outbox = Outbox(sock, terms.send_timeout)
         self._words = 0
         self._waited = False
+        self._idle = False
         self._stopping = False
 
     def run(self) -> None:
@@ -142,8 +146,6 @@ class Client:
     def stop(self) -> None:
         """Take no more sound; finish what has been said."""
         self._stopping = True
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(constants.SHUT_RD)
 
     def _serve(self) -> None:
         options = self._terms.stream_options
@@ -163,6 +165,14 @@ class Client:
         while not self._heard.wait(CHECK_SECONDS):
             self._outbox.check()
         self._outbox.drain()
+        if self._idle:
+            raise Refused(
+                f"no sound for {self._terms.idle_timeout:g} s",
+                "Send sound all the time, silence too, or raise serve.idle_timeout",
+            )
+        if self._stopping:
+            with contextlib.suppress(OSError):
+                _linger(self._sock)
 
     def _wait_for_engine(self) -> None:
         if self.pending_seconds <= self._terms.backlog:
@@ -187,23 +197,22 @@ class Client:
             raise Refused(f"{error}, not {_described(self._terms.fmt)}", _REMEDY) from error
 
     def _receive(self) -> bytes:
-        self._outbox.check()
-        if self._stopping:
-            return b""
-        self._sock.settimeout(self._terms.idle_timeout)
-        try:
-            data = bytes(self._sock.recv(RECEIVED_BYTES))
-        except TimeoutError as error:
-            raise Refused(
-                f"no sound for {self._terms.idle_timeout:g} s",
-                "Send sound all the time, silence too, or raise serve.idle_timeout",
-            ) from error
-        except OSError as error:
-            if self._stopping:
-                return b""  # gevent ends the wait with an error
-            raise Gone(f"connection lost: {error.strerror or error}") from error
-        self._outbox.check()
-        return data
+        """Its next bytes; none at its end, when the server stops, and when nothing has come for
+        long. Raises Gone."""
+        since = time.monotonic()
+        self._sock.settimeout(min(STOP_CHECK_SECONDS, self._terms.idle_timeout))
+        while not self._stopping and not self._idle:
+            self._outbox.check()
+            try:
+                data = bytes(self._sock.recv(RECEIVED_BYTES))
+            except TimeoutError:
+                self._idle = time.monotonic() - since >= self._terms.idle_timeout
+            except OSError as error:
+                raise Gone(f"connection lost: {error.strerror or error}") from error
+            else:
+                self._outbox.check()
+                return data
+        return b""
 
     @property
     def pending_seconds(self) -> float:

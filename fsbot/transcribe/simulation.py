@@ -18,6 +18,7 @@ import numpy as np
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.online import OnlineProcessor
 from fsbot.errors import UserError
+from fsbot.serve.lines import one_line
 from fsbot.transcribe.sound import SoundFile
 
 Form = Literal["simulstreaming-jsonl", "simulstreaming-txt"]
@@ -77,7 +78,7 @@ def lines(form: Form, said: dict[str, Any], emission_time: float, *, ends: bool)
     if "text" not in said:
         return ""
     start, end = said["start"] * 1000, said["end"] * 1000
-    return f"{emission_time * 1000:.4f} {start:.0f} {end:.0f} {said['text']}\n"
+    return f"{emission_time * 1000:.4f} {start:.0f} {end:.0f} {one_line(said['text'])}\n"
 
 
 def _steps(first: float, step: float, duration: float) -> Iterator[float]:

@@ -81,7 +81,8 @@ class Journal:
 def read_what_is_sound(path: Path) -> list[Record]:
     """The records of a journal that a crash may have cut short. Raises OSError."""
     records = []
-    for line in path.read_bytes().split(b"\n"):
+    *lines, _ = path.read_bytes().split(b"\n")  # the last one is empty, or was cut short
+    for line in lines:
         with suppress(ValidationError):
             records.append(parse(line))
     return records

@@ -1,6 +1,7 @@
 """Journal first, then event: every record's way out of one transcript."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -83,7 +84,8 @@ class Ledger:
 
     def _write(self, record: Record) -> None:
         self._journal.append(record)
-        self._delivery.save()
+        with suppress(OSError):  # then too many events are fired again, and none too few
+            self._delivery.save()
 
     def _publish(self, record: Record, *, again: bool = False) -> None:
         self._last = max(self._last, record.sequence)

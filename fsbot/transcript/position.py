@@ -1,5 +1,6 @@
 """How far a transcript has come, from its own records: where each side goes on after a crash."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -33,6 +34,7 @@ class _Side:
         self.words = 0
         self.language = ""
         self.open: list[_Utterance] = []
+        self.closed: list[_Utterance] = []
 
     def take(self, record: StartOfSpeech | EndOfUtterance | Transcription) -> None:
         match record:
@@ -47,6 +49,7 @@ class _Side:
                 self.closed_until = max(self.closed_until, record.audio_end)
                 self.words += len(record.alternatives[0].words) if record.alternatives else 0
                 self.language = record.language_code
+                self.closed += self._of(record.utterance)
                 self.open = [each for each in self.open if each.number != record.utterance]
             case Transcription():
                 self.language = record.language_code
@@ -61,19 +64,31 @@ class _Side:
         """Only the last utterance may go on: one before it without an end was cut where that
         begins."""
         utterances = []
+        before = self.closed[-1] if self.closed else None
         for utterance, following in zip_longest(self.open, self.open[1:]):
-            last_speech, decided_at = utterance.last_speech, utterance.decided_at
-            if last_speech is None and following is not None:
-                last_speech = decided_at = following.speech_start
+            start, last_speech, decided_at = (
+                utterance.speech_start,
+                utterance.last_speech,
+                utterance.decided_at,
+            )
+            if following is not None:
+                # Cut: what follows begins before the cut was decided.
+                last_speech = following.speech_start if last_speech is None else last_speech
+                decided_at = min(decided_at or math.inf, following.speech_start)
+            inherited = []
+            if before is not None and before.last_speech in (None, start):
+                inherited = [word for word in before.spoken if word.middle >= start]
             utterances.append(
                 OpenUtterance(
                     utterance.number,
-                    utterance.speech_start,
+                    start,
                     tuple(utterance.spoken),
                     last_speech,
                     decided_at,
+                    tuple(inherited),
                 )
             )
+            before = utterance
         return StreamPosition(self.number, self.closed_until, tuple(utterances))
 
 

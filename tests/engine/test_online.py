@@ -9,6 +9,7 @@ from fsbot.engine.events import StreamEnded, UtteranceFinal, WordsCommitted
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.online import EngineFailed, OnlineProcessor, Transcriber
 from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.stream import Stream
 from fsbot.settings import Settings
 
 KEYS = ["start", "end", "text", "tokens", "words", "is_final"]
@@ -84,10 +85,18 @@ def test_events_of_a_transcriber() -> None:
         with pytest.raises(ValueError, match="no language"):
             transcriber.open(language="klingon")
 
+
+def test_a_stream_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError("on purpose")
+
+    monkeypatch.setattr(Stream, "push", fail)
+    with Transcriber(Settings()) as transcriber:
         broken = transcriber.open()
-        broken.feed(np.zeros((2, 100), np.float32))
-        with pytest.raises(EngineFailed):
+        broken.feed(np.zeros((100, 1), np.float32))
+        with pytest.raises(EngineFailed, match="on purpose"):
             list(broken.events())
+        assert broken.next_event() is None
 
 
 def test_a_cancelled_stream_is_silent() -> None:
@@ -96,4 +105,19 @@ def test_a_cancelled_stream_is_silent() -> None:
         stream.feed(between(sound("utterance-fr"), 0, 3))
         stream.cancel()
         stream.finish()
-        assert stream.next_event(timeout=0.5) is None
+        assert all(not isinstance(event, StreamEnded) for event in stream.events())
+        left_open = transcriber.open()
+    assert list(left_open.events()) == []
+
+
+def test_a_buffer_may_be_used_again() -> None:
+    said = sound("utterance-fr")
+    buffer = np.zeros((1600, 1), np.float32)
+    with Transcriber(Settings()) as transcriber:
+        stream = transcriber.open(skip_late_updates=False)
+        for start in range(0, len(said) - 1600, 1600):
+            buffer[:, 0] = said[start : start + 1600]
+            stream.feed(buffer)
+        stream.finish()
+        finals = [event for event in stream.events() if isinstance(event, UtteranceFinal)]
+    assert wer(SAID_FR, plain(" ".join(word.text for f in finals for word in f.words))) < 0.2

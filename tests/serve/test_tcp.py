@@ -201,6 +201,15 @@ def test_a_client_that_sends_nothing_is_cut_off(engine: Engine, log_lines: LogLi
         assert wait_until_left(log_lines) == ["refused: no sound for 0.3 s"]
 
 
+def test_what_was_said_before_a_client_fell_silent_is_not_lost(
+    engine: Engine, alone: list[str]
+) -> None:
+    with serving(engine, idle_timeout=0.5) as server:
+        *lines, last = Client.of(server).send(UTTERANCE).read()
+    assert lines == alone
+    assert "no sound for 0.5 s" in last
+
+
 @pytest.mark.parametrize(
     ("send_timeout", "unsent", "outcome"),
     [

@@ -92,7 +92,8 @@ def test_an_overlong_utterance_was_cut() -> None:
     """The second one began where the first was cut, before the first had its final text."""
     cut = position(SpeechStarted(1, 0.0), UtteranceEnded(1, 20.016, 20.7), SpeechStarted(2, 20.016))
     first, second = cut.utterances
-    assert (first.last_speech, second.speech_start, second.ended) == (20.016, 20.016, False)
+    assert (first.last_speech, first.decided_at) == (20.016, 20.016)
+    assert (second.speech_start, second.ended) == (20.016, False)
     untold = position(SpeechStarted(1, 0.0), SpeechStarted(2, 20.016))
     assert untold.utterances[0] == OpenUtterance(1, 0.0, (), 20.016, 20.016)
 
@@ -125,3 +126,12 @@ def test_audio_begins_early_enough() -> None:
         assert begin / 0.032 == pytest.approx(round(begin / 0.032))
     assert StreamPosition(3, 8.0, (dataclasses.replace(open_, speech_start=6.0),)).begin(0.5) <= 5.5
     assert START.begin(0.5) == 0
+
+
+def test_words_behind_a_cut_are_not_said_again() -> None:
+    early, late = word("avant", 19.0), word("après", 20.2)
+    told = (SpeechStarted(1, 0.0), committed(1, early, late), UtteranceEnded(1, 20.016, 20.7))
+    final = UtteranceFinal(1, (early,), 0.0, 20.016, True, "fr")
+    for events in ((*told, SpeechStarted(2, 20.016)), (*told, SpeechStarted(2, 20.016), final)):
+        second = position(*events).utterances[-1]
+        assert [each.text for each in second.inherited] == ["après"]
