@@ -262,7 +262,7 @@ class Bot:
 
         Once per run: those of this run are its own.
         """
-        if self._recovered:
+        if self._recovered or self.stopping:
             return
         left = in_thread(lambda: list(read_unfinished(self._house.transcripts)))
         for unfinished in left:

@@ -190,7 +190,7 @@ class Call:
             journal = in_thread(Journal, path)
             if journal.next_sequence > 1 and self._unfinished is None:
                 # The leg was transcribed before: utterances are numbered on.
-                earlier = TranscriptPosition.of(in_thread(read_what_is_sound, path))
+                earlier = in_thread(lambda: TranscriptPosition.of(read_what_is_sound(path)))
                 for side, position in earlier.positions.items():
                     self._positions[side] = StreamPosition(position.number)
             return journal

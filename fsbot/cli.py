@@ -104,6 +104,10 @@ COMMANDS = {
   fsbot serve --rate 8000                     telephone sound as it is
   fsbot serve --simulstreaming --vac --min-chunk-size 1.0 --model_path ./small.pt""",
         start_with=_run_with_settings,
+        aliases={
+            f"serve.{key}": f"--{key.replace('_', '-')}"
+            for key in ("host", "port", "rate", "channels", "max_clients", "allow_remote")
+        },
     ),
     "demo": Command(
         "show a call being transcribed while it is spoken",

@@ -7,8 +7,6 @@ fields as data: flags, `fsbot config`, error messages and README's table are mad
 
 from __future__ import annotations
 
-import os
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -25,6 +23,20 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from fsbot.fields import (
+    Directory,
+    Languages,
+    Line,
+    OptionalPath,
+    Patterns,
+    comma_list,
+    directory_on_switch,
+    empty_is_none,
+    lower_level,
+    model_or_path,
+    printable_secret,
+    whole_number,
+)
 from fsbot.languages import known_language
 
 
@@ -48,85 +60,6 @@ PRESETS = {
     "balanced": Pace(chunk=0.7, frame_threshold=25, beams=1, min_silence=0.7),
     "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5, min_silence=1.0),
 }
-
-
-def _one_line(value: str) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
-        raise ValueError("must be text without line breaks and other control characters")
-    return value
-
-
-def _password(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
-    if not secret or not secret.isprintable():
-        raise ValueError("must be text, not empty, without control characters")
-    return value
-
-
-def absolute(value: object) -> object:
-    """`~` expanded, relative paths taken from the working directory; other types untouched."""
-    if isinstance(value, str | Path) and str(value):
-        return Path(os.path.abspath(os.path.expanduser(_one_line(str(value)))))
-    return value
-
-
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-def _comma_list(value: object) -> object:
-    if isinstance(value, str):
-        return [item.strip() for item in value.split(",") if item.strip()]
-    return value
-
-
-def _spoken_languages(values: tuple[str, ...]) -> tuple[str, ...]:
-    codes = []
-    for value in values:
-        try:
-            codes.append(known_language(value))
-        except ValueError as error:
-            raise ValueError(f"has {value!r}, which {error}") from None
-    if "auto" in codes:
-        raise ValueError("has auto in it, which is no language")
-    return tuple(codes)
-
-
-def _number(value: object) -> object:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def _log_level(value: object) -> object:
-    # DEBUG and CRITICAL are Python's names, and SimulStreaming's.
-    lower = value.lower() if isinstance(value, str) else value
-    return "error" if lower == "critical" else lower
-
-
-def _path_to_text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("must be a path")
-    return str(absolute(value))
-
-
-def _model(value: str) -> str:
-    return _path_to_text(value) if "/" in value or value.startswith("~") else value
-
-
-def _switch_directory(value: str) -> str:
-    # FreeSWITCH cuts the path of uuid_record at a space and puts a relative one under
-    # sound_prefix (FACTS.md 3); braces would open the list of recording variables.
-    if value and (not value.startswith("/") or set(value) & set(" {}'\"\\,") or "$" in value):
-        raise ValueError("must be an absolute path without blanks, quotes, commas or braces")
-    return value.rstrip("/") if value != "/" else value
-
-
-Line = Annotated[str, AfterValidator(_one_line)]
-Patterns = Annotated[tuple[Line, ...], BeforeValidator(_comma_list)]
-Languages = Annotated[
-    tuple[Line, ...], BeforeValidator(_comma_list), AfterValidator(_spoken_languages)
-]
-Directory = Annotated[Path, BeforeValidator(_path_to_text), BeforeValidator(str)]
-OptionalPath = Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(_empty_is_none)]
 
 
 class Section(BaseModel):
@@ -154,7 +87,7 @@ class Esl(Section):
 
     host: Line = Field("127.0.0.1", min_length=1, description="host name or address of FreeSWITCH")
     port: int = Field(8021, ge=1, le=65535, description="port of its event socket")
-    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
+    password: Annotated[SecretStr, AfterValidator(printable_secret)] = Field(
         SecretStr("ClueCon"),
         description="password of the event socket; flags show in the process list, so prefer "
         "password_file or the environment",
@@ -181,7 +114,7 @@ class Recordings(Section):
     """Where FreeSWITCH writes the calls' audio, and how."""
 
     directory: Directory = Field(Path("recordings"), description="directory of the .raw files")
-    switch_directory: Annotated[Line, AfterValidator(_switch_directory)] = Field(
+    switch_directory: Annotated[Line, AfterValidator(directory_on_switch)] = Field(
         "",
         description="the same directory as FreeSWITCH sees it (other host, container); "
         "empty: the same path",
@@ -190,7 +123,7 @@ class Recordings(Section):
     shared_group: Line = Field(
         "", description="group shared with FreeSWITCH's user; empty: the process's own"
     )
-    sample_rate: Annotated[Literal[8000, 16000, 48000], BeforeValidator(_number)] = Field(
+    sample_rate: Annotated[Literal[8000, 16000, 48000], BeforeValidator(whole_number)] = Field(
         16000, description="samples per second that FreeSWITCH is asked to write"
     )
     each_leg: bool = Field(
@@ -205,7 +138,7 @@ class Filter(Section):
     contexts: Patterns = Field((), description="dialplan contexts, shell-style patterns")
     destinations: Patterns = Field((), description="called numbers, shell-style patterns")
     directions: Annotated[
-        tuple[Literal["inbound", "outbound"], ...], BeforeValidator(_comma_list)
+        tuple[Literal["inbound", "outbound"], ...], BeforeValidator(comma_list)
     ] = Field((), description="directions of the call as FreeSWITCH sees it")
 
 
@@ -220,7 +153,7 @@ class Transcripts(Section):
 class Engine(Section):
     """Speech to text."""
 
-    model: Annotated[Line, AfterValidator(_model)] = Field(
+    model: Annotated[Line, AfterValidator(model_or_path)] = Field(
         "base", min_length=1, description="Whisper model: a name of `fsbot models list` or a path"
     )
     models_dir: OptionalPath = Field(
@@ -239,23 +172,23 @@ class Engine(Section):
     preset: Literal["fast", "balanced", "accurate"] = Field(
         "balanced", description="sets chunk, frame_threshold, beams and vad.min_silence together"
     )
-    chunk: Annotated[float | None, BeforeValidator(_empty_is_none)] = Field(
+    chunk: Annotated[float | None, BeforeValidator(empty_is_none)] = Field(
         None, ge=0.05, le=10, description="seconds of new audio per update; empty: from preset"
     )
-    frame_threshold: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+    frame_threshold: Annotated[int | None, BeforeValidator(empty_is_none)] = Field(
         None,
         ge=1,
         le=500,
         description="frames of 20 ms at the end of the audio whose words wait; empty: from preset",
     )
-    beams: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+    beams: Annotated[int | None, BeforeValidator(empty_is_none)] = Field(
         None,
         ge=1,
         le=10,
         description="hypotheses kept while decoding, 1 is greedy; empty: from preset",
     )
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
-    workers: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+    workers: Annotated[int | None, BeforeValidator(empty_is_none)] = Field(
         None,
         ge=1,
         le=64,
@@ -311,7 +244,7 @@ class Vad(Section):
     threshold: float = Field(
         0.3, gt=0, lt=1, description="probability from which 32 ms of sound are speech"
     )
-    min_silence: Annotated[float | None, BeforeValidator(_empty_is_none)] = Field(
+    min_silence: Annotated[float | None, BeforeValidator(empty_is_none)] = Field(
         None,
         ge=0.05,
         le=10,
@@ -340,14 +273,14 @@ class Serve(Section):
     format: Literal["text", "jsonl"] = Field(
         "text", description="lines of `start_ms end_ms text`, or SimulStreaming's JSON lines"
     )
-    rate: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+    rate: Annotated[int | None, BeforeValidator(empty_is_none)] = Field(
         None,
         ge=8000,
         le=48000,
         description="samples per second that clients send; empty: 16000, and what sounds like "
         "another rate is refused",
     )
-    channels: Annotated[int | None, BeforeValidator(_empty_is_none)] = Field(
+    channels: Annotated[int | None, BeforeValidator(empty_is_none)] = Field(
         None,
         ge=1,
         le=2,
@@ -379,10 +312,10 @@ class Log(Section):
     format: Literal["console", "json"] = Field(
         "console", description="lines for people, or one JSON object per line"
     )
-    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_log_level)] = (
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower_level)] = (
         Field("info", description="least important lines shown")
     )
-    text: Annotated[bool | None, BeforeValidator(_empty_is_none)] = Field(
+    text: Annotated[bool | None, BeforeValidator(empty_is_none)] = Field(
         None,
         description="spoken text and callers' numbers in the log; empty: on for console, off "
         "for json",

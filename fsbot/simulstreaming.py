@@ -89,11 +89,10 @@ def add_arguments(
         help="lines of text instead of JSON",
     )
     group.add_argument("--no-never_fire", action="store_true", help="as it is anyway")
-    for flag, sentence in REFUSED.items():
+    for flag in REFUSED:
         group.add_argument(
             flag, action=_Refuse, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
-        assert sentence
 
 
 def check_decoder(decoder: str | None, beams: int) -> None:

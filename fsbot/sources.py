@@ -16,7 +16,8 @@ from pydantic_settings import EnvSettingsSource
 
 from fsbot.catalogue import all_settings, by_name, nearest, nearest_setting, sections
 from fsbot.errors import UserError
-from fsbot.settings import Settings, absolute
+from fsbot.fields import absolute
+from fsbot.settings import Settings
 
 FILE_NAME = "fsbot.toml"
 FILE_VARIABLE = "FSBOT_CONFIG"

@@ -28,7 +28,12 @@ class Word:
 
 def joined(words: Sequence[Word], language: str) -> str:
     """The words as one text."""
-    return ("" if language in UNSPACED_LANGUAGES else " ").join(word.text for word in words)
+    return blank(language).join(word.text for word in words)
+
+
+def blank(language: str) -> str:
+    """What stands between two words."""
+    return "" if language in UNSPACED_LANGUAGES else " "
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,13 @@ from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import SileroModel
 from fsbot.engine.cadence import Cadence
 from fsbot.engine.events import (
-    UNSPACED_LANGUAGES,
     StreamEnded,
     StreamEvent,
     StreamFailed,
     UtteranceFinal,
     Word,
     WordsCommitted,
+    blank,
 )
 from fsbot.engine.inference import finish
 from fsbot.engine.model import SpeechModel
@@ -44,8 +44,7 @@ from fsbot.settings import Settings
 
 def spaced_text(words: Sequence[Word], language: str) -> str:
     """The words, each with the blank before it that the language wants."""
-    blank = "" if language in UNSPACED_LANGUAGES else " "
-    return "".join(blank + word.text for word in words)
+    return "".join(blank(language) + word.text for word in words)
 
 
 def words_record(words: Sequence[Word], language: str, offset: float = 0.0) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class StreamHandle:
         self._engine = engine
         self._stream = stream
         self._cancelled = cancelled
-        self._begin = self._fed = stream.judged
+        self.begin = self._fed = stream.judged
+        """The sample of the stream that is to be fed first: 0, unless it goes on."""
 
     def feed(self, samples: NDArray[np.float32]) -> None:
         """Append 16 kHz float32 samples in -1 to 1."""
@@ -55,11 +56,6 @@ class StreamHandle:
         """Forget the stream; no further events, not even of an inference that is under way."""
         self._cancelled.set()
         self._engine.tell(_Cancel(self._stream))
-
-    @property
-    def begin(self) -> int:
-        """The sample of the stream that is to be fed first: 0, unless it goes on."""
-        return self._begin
 
     @property
     def pending_seconds(self) -> float:

@@ -207,11 +207,10 @@ class Stream:
 
     def catch_up(self) -> None:
         """Let an update that waits read all that has been listened to meanwhile."""
-        self._updated = self._endpointer.now
-        self.tasks = [
-            replace(task, upto=self._updated) if isinstance(task, Update) else task
-            for task in self.tasks
-        ]
+        for place, task in enumerate(self.tasks):
+            if isinstance(task, Update):
+                self._updated = self._endpointer.now
+                self.tasks[place] = replace(task, upto=self._updated)
 
     def work(self) -> Job[None]:
         """The first of `tasks`, which the caller has seen to be there, as a job."""

@@ -16,33 +16,14 @@ SIMULSTREAMING_PORT = 43007
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `fsbot serve` on its (sub)parser."""
-    for flag, setting in (
-        ("--host", "serve.host"),
-        ("--port", "serve.port"),
-        ("--rate", "serve.rate"),
-        ("--channels", "serve.channels"),
-        ("--max-clients", "serve.max_clients"),
-    ):
-        metavar = setting.rpartition(".")[2].upper()
-        parser.add_argument(
-            flag,
-            dest=setting,
-            metavar=metavar,
-            default=argparse.SUPPRESS,
-            help=f"the setting {setting}",
-        )
-    for flag, setting, value in (
-        ("--jsonl", "serve.format", "jsonl"),
-        ("--allow-remote", "serve.allow_remote", True),
-    ):
-        parser.add_argument(
-            flag,
-            dest=setting,
-            action="store_const",
-            const=value,
-            default=argparse.SUPPRESS,
-            help=f"{setting} = {str(value).lower()}",
-        )
+    parser.add_argument(
+        "--jsonl",
+        dest="serve.format",
+        action="store_const",
+        const="jsonl",
+        default=argparse.SUPPRESS,
+        help="serve.format = jsonl",
+    )
     parser.add_argument(
         "--warmup-file",
         metavar="FILE",

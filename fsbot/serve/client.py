@@ -131,6 +131,7 @@ class Client:
         except Gone as reason:
             outcome = str(reason)
         except Exception:
+            # A mistake of ours may cost this client, but no other, and the server goes on.
             outcome = "failed"
             self._log.exception("client failed")
         finally:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from fsbot.engine.events import UNSPACED_LANGUAGES, Word
+from fsbot.engine.events import Word, joined
 from fsbot.engine.position import OpenUtterance, StreamPosition
 from fsbot.transcript.records import (
     EndOfTranscript,
@@ -34,7 +34,7 @@ class _Side:
         self.words = 0
         self.language = ""
         self.open: list[_Utterance] = []
-        self.closed: list[_Utterance] = []
+        self.closed: _Utterance | None = None
 
     def take(self, record: StartOfSpeech | EndOfUtterance | Transcription) -> None:
         match record:
@@ -49,7 +49,8 @@ class _Side:
                 self.closed_until = max(self.closed_until, record.audio_end)
                 self.words += len(record.alternatives[0].words) if record.alternatives else 0
                 self.language = record.language_code
-                self.closed += self._of(record.utterance)
+                for utterance in self._of(record.utterance):
+                    self.closed = utterance
                 self.open = [each for each in self.open if each.number != record.utterance]
             case Transcription():
                 self.language = record.language_code
@@ -64,7 +65,7 @@ class _Side:
         """Only the last utterance may go on: one before it without an end was cut where that
         begins."""
         utterances = []
-        before = self.closed[-1] if self.closed else None
+        before = self.closed
         for utterance, following in zip_longest(self.open, self.open[1:]):
             start, last_speech, decided_at = (
                 utterance.speech_start,
@@ -95,7 +96,7 @@ class _Side:
 @dataclass(frozen=True, slots=True)
 class TranscriptPosition:
     """recordings: the records that announced them; positions, words (of final texts), languages:
-    by side. over: the transcript has its end. channel_call_uuid: for the headers of events."""
+    by side. over: the transcript has its end."""
 
     recordings: tuple[StartOfTranscript, ...]
     positions: dict[SideName, StreamPosition]
@@ -135,11 +136,10 @@ def _new_words(record: Transcription, known: int) -> Sequence[Word]:
     make up its text."""
     if not record.text or not record.alternatives:
         return []
-    blank = "" if record.language_code in UNSPACED_LANGUAGES else " "
     shift = record.audio_start - record.start
     found: list[Word] = []
     for word in record.alternatives[0].words[known:]:
-        if blank.join(each.text for each in found) == record.text:
+        if joined(found, record.language_code) == record.text:
             break
         start, end = word.start_time + shift, word.end_time + shift
         found.append(Word(word.word, start, end, word.confidence))

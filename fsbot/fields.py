@@ -1,0 +1,92 @@
+"""Types of settings: what a text, a number or a list from a file, a flag or the environment has to
+be."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from fsbot.languages import known_language
+
+
+def _one_line(value: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise ValueError("must be text without line breaks and other control characters")
+    return value
+
+
+def printable_secret(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not secret or not secret.isprintable():
+        raise ValueError("must be text, not empty, without control characters")
+    return value
+
+
+def absolute(value: object) -> object:
+    """`~` expanded, relative paths taken from the working directory; other types untouched."""
+    if isinstance(value, str | Path) and str(value):
+        return Path(os.path.abspath(os.path.expanduser(_one_line(str(value)))))
+    return value
+
+
+def empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def comma_list(value: object) -> object:
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _spoken_languages(values: tuple[str, ...]) -> tuple[str, ...]:
+    codes = []
+    for value in values:
+        try:
+            codes.append(known_language(value))
+        except ValueError as error:
+            raise ValueError(f"has {value!r}, which {error}") from None
+    if "auto" in codes:
+        raise ValueError("has auto in it, which is no language")
+    return tuple(codes)
+
+
+def whole_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def lower_level(value: object) -> object:
+    # DEBUG and CRITICAL are Python's names, and SimulStreaming's.
+    lower = value.lower() if isinstance(value, str) else value
+    return "error" if lower == "critical" else lower
+
+
+def _path_to_text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a path")
+    return str(absolute(value))
+
+
+def model_or_path(value: str) -> str:
+    return _path_to_text(value) if "/" in value or value.startswith("~") else value
+
+
+def directory_on_switch(value: str) -> str:
+    # FreeSWITCH cuts the path of uuid_record at a space and puts a relative one under
+    # sound_prefix (FACTS.md 3); braces would open the list of recording variables.
+    if value and (not value.startswith("/") or set(value) & set(" {}'\"\\,") or "$" in value):
+        raise ValueError("must be an absolute path without blanks, quotes, commas or braces")
+    return value.rstrip("/") if value != "/" else value
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Patterns = Annotated[tuple[Line, ...], BeforeValidator(comma_list)]
+Languages = Annotated[
+    tuple[Line, ...], BeforeValidator(comma_list), AfterValidator(_spoken_languages)
+]
+Directory = Annotated[Path, BeforeValidator(_path_to_text), BeforeValidator(str)]
+OptionalPath = Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(empty_is_none)]
