@@ -8,13 +8,15 @@ import structlog
 from gevent.event import Event as Flag
 
 from fsbot.audio.follower import Follower
-from fsbot.call import Call, House, fire_left_over_events, publish_failure
+from fsbot.call import Call, House
+from fsbot.disk import DiskWatch
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
 from fsbot.hub import HubBridge, HubWatchdog, in_thread
 from fsbot.languages import known_language
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.recorder import Studio
+from fsbot.retention import Retention
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
 from fsbot.signals import on_stop_signal
@@ -31,8 +33,9 @@ from fsbot.switch.recording import (
 )
 from fsbot.switch.resync import LiveLeg, active_recordings, exists, live_legs, look_up
 from fsbot.trace import Trace
-from fsbot.transcript.esl_events import EventPublisher
-from fsbot.unfinished import Unfinished, read_unfinished
+from fsbot.transcript.backlog import Backlog
+from fsbot.transcript.esl_events import EventPublisher, publish_failure
+from fsbot.unfinished import Unfinished, fire_left_over_events, read_unfinished
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -93,6 +96,13 @@ class Bot:
             # A client that came late may wait; a call may not.
             options = stream_options(settings, skip_late_updates=False)
             self._server = TcpServer(settings.serve, options)
+        self._retention = Retention(
+            self._recordings,
+            settings.transcripts.directory,
+            settings.recordings.retention,
+            settings.transcripts.retention,
+            in_use=lambda: set(self._calls),
+        )
         self._trace = Trace(settings.engine.trace) if settings.engine.trace else None
         self._house: House
         self._recovered = False
@@ -118,16 +128,20 @@ class Bot:
             transcripts=settings.transcripts.directory,
             stream_options=stream_options(settings),
             known_language=known_language,
+            backlog=Backlog(),
+            settled=self._retention.settled,
             trace=self._trace,
         )
         self._engine.start()
         if self._server is not None:
             self._server.start(self._engine, bridge)
         finishing = gevent.spawn(self._finish)
+        watching = gevent.spawn(self._disk_watch(publisher).run)
+        sweeping = gevent.spawn(self._retention.run)
         try:
             self._link.run()
         finally:
-            finishing.kill()
+            gevent.killall([finishing, watching, sweeping])
             if self._server is not None:
                 self._server.close()
             publisher.close()
@@ -138,6 +152,18 @@ class Bot:
                 self._trace.close()
             _report_hub(watchdog)
             watchdog.close()
+
+    def _disk_watch(self, publisher: EventPublisher) -> DiskWatch:
+        settings = self._settings
+        studio = self._house.studio
+        return DiskWatch(
+            self._recordings.local,
+            settings.transcripts.directory,
+            settings.recordings.min_free * 10**6,
+            studio.sample_rate * studio.channels * 2,
+            calls=self._calls.values,
+            tell=lambda error, message: publish_failure(publisher, "", error, message),
+        )
 
     @property
     def stopping(self) -> bool:
@@ -153,6 +179,7 @@ class Bot:
             serving = gevent.spawn(self._finish_clients)
             self._finish_calls(list(self._calls.values()))
             serving.join()
+            self._house.backlog.drain(DELIVERING_SECONDS)
             if not self._house.publisher.drain(DELIVERING_SECONDS):
                 log.warning("events not delivered", events=self._house.publisher.waiting)
         finally:
@@ -277,7 +304,8 @@ class Bot:
         uuid = unfinished.uuid
         self._taken_up.add(uuid)
         if unfinished.over:
-            fire_left_over_events(unfinished, self._house.publisher)
+            house = self._house
+            fire_left_over_events(unfinished, house.publisher, house.backlog, house.settled)
             return
         leg = unfinished.leg if live is None else live.leg
         call = Call(leg, self._house, self._ended, unfinished=unfinished, active_paths=active)

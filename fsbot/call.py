@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from fsbot.recorder import LegGone, Plan, Recorder, Studio
 from fsbot.switch.legs import Leg
 from fsbot.switch.recording import RecordingRefused
 from fsbot.trace import Trace
-from fsbot.transcript.esl_events import EventPublisher, event_of
+from fsbot.transcript.backlog import Backlog
+from fsbot.transcript.esl_events import EventPublisher
 from fsbot.transcript.journal import Journal, journal_path, read_what_is_sound
 from fsbot.transcript.ledger import Ledger
 from fsbot.transcript.position import TranscriptPosition
@@ -34,6 +36,7 @@ from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
     Failure,
+    Record,
     SideName,
     StartOfTranscript,
 )
@@ -51,6 +54,7 @@ class House:
     """What all calls of one bot share.
 
     known_language: Whisper's code of a language that a dialplan names, raising ValueError.
+    settled(journal): nothing of that transcript is pending any more; called in a thread.
     """
 
     studio: Studio
@@ -60,6 +64,8 @@ class House:
     transcripts: Path
     stream_options: StreamOptions
     known_language: Callable[[str], str]
+    backlog: Backlog
+    settled: Callable[[Path], object]
     trace: Trace | None = None
 
 
@@ -153,6 +159,10 @@ class Call:
         """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
         self._recorder.resynced(active_paths)
 
+    def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
+        """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""
+        self._recorder.check_growth(now, disk_is_full)
+
     # What the bot wants
 
     def stop(self) -> None:
@@ -174,39 +184,46 @@ class Call:
         try:
             if self._after is not None:
                 self._after.ended.wait()
-            journal = self._open_journal()
-            if journal is not None:
-                self._transcribe(journal)
+            self._transcribe(*self._open_journal())
         finally:
             self._recorder.close()
             self.ended.set()
             self._on_end(self)
 
-    def _open_journal(self) -> Journal | None:
+    def _open_journal(self) -> tuple[Journal | Path, int]:
+        """The journal, or its path while it can't be opened, and the number of the next record."""
         path = journal_path(self._house.transcripts, self.uuid, self._zero)
         if self._unfinished is not None:
             path = self._unfinished.journal
-        try:
+        journal: Journal | Path = path
+        earlier: list[Record] = []
+        with suppress(OSError):
+            if self._unfinished is None:
+                # The leg may have been transcribed before: utterances are numbered on.
+                earlier = in_thread(read_what_is_sound, path)
+        with suppress(OSError):
             journal = in_thread(Journal, path)
-            if journal.next_sequence > 1 and self._unfinished is None:
-                # The leg was transcribed before: utterances are numbered on.
-                earlier = in_thread(lambda: TranscriptPosition.of(read_what_is_sound(path)))
-                for side, position in earlier.positions.items():
-                    self._positions[side] = StreamPosition(position.number)
-            return journal
-        except OSError as error:
-            self._log.error("call not transcribed: no journal", reason=str(error))
-            publish_failure(self._house.publisher, self.uuid, "journal", str(error))
-            return None
+        numbers = [self._house.backlog.next_sequence(path)]
+        if isinstance(journal, Journal):
+            numbers.append(journal.next_sequence)
+        if earlier:
+            numbers.append(earlier[-1].sequence + 1)
+            for side, position in TranscriptPosition.of(earlier).positions.items():
+                self._positions[side] = StreamPosition(position.number)
+        return journal, max(numbers)
 
-    def _transcribe(self, journal: Journal) -> None:
-        self._ledger = Ledger(self.uuid, self.leg.call_uuid, journal, self._house.publisher)
-        self._transcript = TranscriptWriter(
+    def _transcribe(self, journal: Journal | Path, first_sequence: int) -> None:
+        self._ledger = Ledger(
             self.uuid,
-            self._zero,
-            self._wall,
-            self._ledger.put,
-            first_sequence=journal.next_sequence,
+            self.leg.call_uuid,
+            journal,
+            self._house.publisher,
+            self._house.backlog,
+            self._complain,
+            self._house.settled,
+        )
+        self._transcript = TranscriptWriter(
+            self.uuid, self._zero, self._wall, self._ledger.put, first_sequence
         )
         if self._unfinished is not None:
             self._transcript.words = dict(self._unfinished.position.words)
@@ -274,6 +291,7 @@ class Call:
         return begins
 
     def _end_transcript(self) -> None:
+        self._recorder.close()  # which has nothing to complain about after this
         self._transcript.write(
             EndOfTranscript,
             reason=self._reason or "stopped",
@@ -370,26 +388,3 @@ class Call:
 
 
 _NO_LEG = "-ERR Cannot locate session"
-
-
-def publish_failure(publisher: EventPublisher, uuid: str, error: str, message: str) -> None:
-    """A `fsbot::error` about a leg that has no transcript, and so no numbered records."""
-    now = time.time()
-    record = Failure(
-        call_uuid=uuid, sequence=1, emission_time=0.0, emitted_at=now, error=error, message=message
-    )
-    publisher.publish(event_of(record, uuid))
-
-
-def fire_left_over_events(unfinished: Unfinished, publisher: EventPublisher) -> None:
-    """The transcript is complete, but not all of its events were confirmed."""
-    try:
-        journal = in_thread(Journal, unfinished.journal)
-    except OSError as error:
-        log.warning("events not fired again", call_uuid=unfinished.uuid, reason=str(error))
-        return
-    recordings = unfinished.position.recordings
-    channel_call_uuid = recordings[0].channel_call_uuid if recordings else unfinished.uuid
-    ledger = Ledger(unfinished.uuid, channel_call_uuid, journal, publisher)
-    ledger.fire_again(unfinished.records)
-    ledger.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
@@ -83,6 +84,34 @@ def directory_on_switch(value: str) -> str:
     return value.rstrip("/") if value != "/" else value
 
 
+def _days(value: object) -> object:
+    """A number of days, also as text; words are left to the type."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, int | float) and not 0 < value <= MOST_DAYS:
+        raise ValueError(f"must be a number of days above 0, {MOST_DAYS} at most")
+    return value
+
+
+def _transcripts_kept(value: object) -> object:
+    if isinstance(value := _days(value), str) and value != "forever":
+        raise ValueError("must be forever, or a number of days above 0")
+    return value
+
+
+def _recordings_kept(value: object) -> object:
+    if isinstance(value := _days(value), str) and value not in ("on_close", "forever"):
+        raise ValueError("must be on_close, forever, or a number of days above 0")
+    return value
+
+
+MOST_DAYS = 36_500
+
+RecordingsKept = Annotated[
+    float | Literal["on_close", "forever"], BeforeValidator(_recordings_kept)
+]
+TranscriptsKept = Annotated[float | Literal["forever"], BeforeValidator(_transcripts_kept)]
 Line = Annotated[str, AfterValidator(_one_line)]
 Patterns = Annotated[tuple[Line, ...], BeforeValidator(comma_list)]
 Languages = Annotated[

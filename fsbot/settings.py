@@ -29,6 +29,8 @@ from fsbot.fields import (
     Line,
     OptionalPath,
     Patterns,
+    RecordingsKept,
+    TranscriptsKept,
     comma_list,
     directory_on_switch,
     empty_is_none,
@@ -130,6 +132,18 @@ class Recordings(Section):
         False, description="record each leg of a bridged call by itself, not the first in stereo"
     )
     loopback: bool = Field(False, description="record loopback/… channels too")
+    retention: RecordingsKept = Field(
+        "on_close",
+        description="when recordings are deleted: once their transcript is complete, some days "
+        "after it, or never",
+        json_schema_extra={"allowed": "on_close, forever, or a number of days above 0"},
+    )
+    min_free: int = Field(
+        1024,
+        ge=0,
+        le=100_000_000,
+        description="MB free where recordings and transcripts go below which fsbot warns",
+    )
 
 
 class Filter(Section):
@@ -147,6 +161,12 @@ class Transcripts(Section):
 
     directory: Directory = Field(
         Path("transcripts"), description="directory of the journals, one .jsonl per call"
+    )
+    retention: TranscriptsKept = Field(
+        "forever",
+        description="when a journal is deleted, and with it the recordings it names: some days "
+        "after it was last written, or never",
+        json_schema_extra={"allowed": "forever, or a number of days above 0"},
     )
 
 

@@ -1,5 +1,6 @@
 """Records as CUSTOM events of FreeSWITCH, delivered at least once and in order."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fsbot.switch.errors import ConnectionLost, EslError
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
+    Failure,
     Record,
     StartOfSpeech,
     Transcription,
@@ -44,12 +46,16 @@ class Connection(Protocol):
 def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
     """The event that carries a record. The text travels in the body only.
 
-    Never `Unique-ID`: a live channel of that id swallows the event.
+    Never `Unique-ID`: a live channel of that id swallows the event. Without a call there are no
+    headers of a call: FreeSWITCH drops empty ones.
     """
-    headers = [
+    of_call = [
         ("Call-UUID", _one_line(record.call_uuid)),
         ("Channel-Call-UUID", _one_line(channel_call_uuid)),
         ("Fsbot-Sequence", str(record.sequence)),
+    ]
+    headers = [
+        *(of_call if record.call_uuid else ()),
         ("transcription-vendor", "fsbot"),
         (
             "transcription-session-finished",
@@ -144,3 +150,15 @@ class EventPublisher:
                 # It would fail again for ever, and all later events with it.
                 log.exception("event cannot be sent", subclass=event.subclass)
                 return
+
+
+def publish_failure(publisher: EventPublisher, uuid: str, error: str, message: str) -> None:
+    """A `fsbot::error` that belongs to no transcript, and so has no number of its own.
+
+    uuid: the leg that it is about, empty if it is about none.
+    """
+    now = time.time()
+    record = Failure(
+        call_uuid=uuid, sequence=1, emission_time=0.0, emitted_at=now, error=error, message=message
+    )
+    publisher.publish(event_of(record, uuid))
