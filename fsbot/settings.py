@@ -141,7 +141,7 @@ class Recordings(Section):
     min_free: int = Field(
         1024,
         ge=0,
-        le=100_000_000,
+        le=999_999,
         description="MB free where recordings and transcripts go below which fsbot warns",
     )
 

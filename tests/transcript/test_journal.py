@@ -62,8 +62,19 @@ def test_a_journal_that_a_crash_has_cut_short_goes_on(path: Path) -> None:
     assert [record.sequence for record in read_journal(path)] == [1, 2, 3]
 
 
+def test_numbers_go_on_behind_what_was_fired_and_never_written(path: Path) -> None:
+    """The bot was killed while the disk was full: consumers would drop a number they have seen."""
+    journal = Journal(path)
+    journal.append(line_of(start_of_transcript(1)))
+    journal.delivery.confirmed = 5
+    journal.delivery.save()
+    journal.close()
+    journal = Journal(path)
+    assert journal.next_sequence == 6
+    journal.close()
+
+
 def test_numbers_go_on_behind_the_last_record_even_after_a_gap(path: Path) -> None:
-    """The disk was full for a while: the events of records 2 to 6 were fired all the same."""
     journal = Journal(path)
     assert journal.next_sequence == 1
     journal.append(line_of(start_of_transcript(1)))
