@@ -1,6 +1,7 @@
 """`fsbot run`: everything wired up, and taken down again."""
 
 import gc
+import os
 
 import gevent
 import structlog
@@ -8,16 +9,22 @@ from gevent.event import Event as Flag
 
 from fsbot.audio.follower import Follower
 from fsbot.call import Call
+from fsbot.disk import DiskWatch
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
+from fsbot.figures import Figures
 from fsbot.house import House
 from fsbot.hub import HubBridge, HubWatchdog, in_thread
 from fsbot.languages import known_language
+from fsbot.log import flush
 from fsbot.masking import CONTROL
 from fsbot.memory import limit_memory, return_free_memory
+from fsbot.metrics import MetricsServer
 from fsbot.recorder import Studio
+from fsbot.retention import Retention
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
+from fsbot.shutdown import finish
 from fsbot.signals import on_stop_signal
 from fsbot.switch.codec import Event
 from fsbot.switch.connection import Connection
@@ -32,7 +39,9 @@ from fsbot.switch.recording import (
     stop_command,
 )
 from fsbot.switch.resync import LiveLeg, active_recordings, exists, live_legs, look_up
+from fsbot.systemd import ServiceManager
 from fsbot.trace import Trace
+from fsbot.transcript.backlog import Backlog
 from fsbot.transcript.esl_events import EventPublisher
 from fsbot.unfinished import Unfinished, read_unfinished
 
@@ -50,11 +59,8 @@ EVENTS = (
 )
 MASKING_EVENTS = ("API", "CHANNEL_EXECUTE")
 
-FINISHING_SECONDS = 10.0
-"""How long a shutdown waits for what has been spoken to become text."""
-
-DELIVERING_SECONDS = 5.0
-"""How long it then waits for the last records to be written and their events to be delivered."""
+ENGINE_SECONDS = 1.0
+"""How long the end of the bot waits for a reading that is under way."""
 
 
 class Bot:
@@ -99,11 +105,22 @@ class Bot:
             # A client that came late may wait; a call may not.
             options = stream_options(settings, skip_late_updates=False)
             self._server = TcpServer(settings.serve, options)
+        self._retention = Retention(
+            self._recordings,
+            settings.transcripts.directory,
+            settings.recordings.retention,
+            settings.transcripts.retention,
+            in_use=lambda: set(self._calls),
+        )
         self._trace = Trace(settings.engine.trace) if settings.engine.trace else None
         self._house: House
+        self._figures: Figures
         self._recovered = False
         self._taken_up: set[str] = set()
         self._stop_wanted = Flag()
+        self._manager = ServiceManager()
+        self.left_behind = False
+        """After `run`: the engine's threads could not be ended."""
 
     def run(self) -> None:
         """Serve until `stop`. Raises UserError if the first login is hopeless."""
@@ -125,26 +142,61 @@ class Bot:
             stream_options=stream_options(settings),
             known_language=known_language,
             lag_warning=settings.engine.lag_warning,
+            backlog=Backlog(),
+            settled=self._retention.settled,
             trace=self._trace,
+        )
+        self._figures = Figures(
+            self._calls,
+            self._link,
+            publisher,
+            self._engine,
+            watchdog.report,
+            {
+                "recordings": self._recordings.local,
+                "transcripts": settings.transcripts.directory,
+            },
+            self._server,
         )
         self._engine.start()
         if self._server is not None:
             self._server.start(self._engine, bridge)
+        metrics = None
+        if settings.metrics.port:
+            metrics = MetricsServer(settings.metrics, self._figures.collect)
+        self._manager.watch(lambda seconds: in_thread(self._engine.answers, seconds))
         finishing = gevent.spawn(self._finish)
+        watching = gevent.spawn(self._disk_watch(publisher).run)
+        sweeping = gevent.spawn(self._retention.run)
         try:
             self._link.run()
         finally:
-            finishing.kill()
+            gevent.killall([finishing, watching, sweeping])
+            self._manager.close()
+            if metrics is not None:
+                metrics.close()
             if self._server is not None:
                 self._server.close()
             publisher.close()
-            self._engine.stop()
+            self.left_behind = not self._engine.stop(ENGINE_SECONDS)
             bridge.close()
             follower.close()
             if self._trace is not None:
                 self._trace.close()
             _report_hub(watchdog)
             watchdog.close()
+
+    def _disk_watch(self, publisher: EventPublisher) -> DiskWatch:
+        settings = self._settings
+        studio = self._house.studio
+        return DiskWatch(
+            self._recordings.local,
+            settings.transcripts.directory,
+            settings.recordings.min_free * 10**6,
+            studio.sample_rate * studio.channels * 2,
+            calls=self._calls.values,
+            tell=lambda error, message: self._house.publish_failure("", error, message),
+        )
 
     @property
     def stopping(self) -> bool:
@@ -156,30 +208,12 @@ class Bot:
 
     def _finish(self) -> None:
         self._stop_wanted.wait()
+        self._manager.stopping()
         try:
-            serving = gevent.spawn(self._finish_clients)
-            self._finish_calls(list(self._calls.values()))
-            serving.join()
-            if not self._house.publisher.drain(DELIVERING_SECONDS):
-                log.warning("events not delivered", events=self._house.publisher.waiting)
+            seconds = self._settings.service.stop_timeout - ENGINE_SECONDS
+            finish(list(self._calls.values()), self._server, self._house, seconds)
         finally:
             self._link.stop()
-
-    def _finish_clients(self) -> None:
-        if self._server is not None:
-            self._server.finish(FINISHING_SECONDS)
-
-    def _finish_calls(self, calls: list[Call]) -> None:
-        log.info("stopping", calls=len(calls))
-        for call in calls:
-            call.stop()
-        gevent.wait([call.ended for call in calls], timeout=FINISHING_SECONDS)
-        late = [call for call in calls if not call.ended.is_set()]
-        if late:
-            log.warning("calls not finished in time", calls=len(late))
-        for call in late:
-            call.give_up()
-        gevent.wait([call.ended for call in late], timeout=DELIVERING_SECONDS)
 
     # What FreeSWITCH says
 
@@ -249,6 +283,8 @@ class Bot:
             self._house.publish_failure(leg.uuid, "unsafe_uuid", str(error))
             return
         call = self._calls[leg.uuid] = Call(leg, self._house, self._ended, after=earlier)
+        self._figures.started += 1
+        self._tell_status()
         log.info(
             "call answered",
             call_uuid=leg.uuid,
@@ -258,11 +294,16 @@ class Bot:
         )
         call.start()
 
+    def _tell_status(self) -> None:
+        self._manager.status(f"{len(self._calls)} calls are being transcribed")
+
     def _ended(self, call: Call) -> None:
+        self._figures.ended[call.reason] += 1
         if self._calls.get(call.uuid) is call:
             del self._calls[call.uuid]
             if not call.leg_gone:
                 self._finished.add(call.uuid)
+        self._tell_status()
 
     def _resync(self, connection: Connection) -> None:
         """What was missed: calls that ended, and calls that were answered, without us.
@@ -288,6 +329,7 @@ class Bot:
             if live.leg.answered_at is not None:
                 self._stop_leftovers(connection, uuid)
                 self._answered(live.leg, role)
+        self._manager.ready()
 
     def _recover(self, connection: Connection) -> None:
         """Take up the transcripts that a killed bot has left without their end. Raises EslError.
@@ -341,6 +383,10 @@ def run(settings: Settings) -> int:
     return_free_memory()
     on_stop_signal(bot.stop)
     bot.run()
+    if bot.left_behind:
+        # An interpreter that ends under a thread in the middle of a matrix crashes now and then.
+        flush()
+        os._exit(0)
     return 0
 
 

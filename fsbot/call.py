@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import gevent
 import structlog
@@ -17,19 +18,17 @@ from fsbot.engine.events import (
     StreamEvent,
     StreamFailed,
 )
+from fsbot.engine.orders import StreamHandle
 from fsbot.engine.position import START, StreamPosition
-from fsbot.engine.scheduler import StreamHandle
 from fsbot.house import House
-from fsbot.hub import in_thread
 from fsbot.listening import Listening
 from fsbot.masking import CONTROL, Masking
 from fsbot.recorder import LegGone, Plan, Recorder
 from fsbot.switch.legs import Leg
 from fsbot.switch.masks import MaskChange
 from fsbot.switch.recording import RecordingRefused
-from fsbot.transcript.journal import Journal, journal_path, read_what_is_sound
+from fsbot.transcript.journal import Journal
 from fsbot.transcript.ledger import Ledger
-from fsbot.transcript.position import TranscriptPosition
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
@@ -89,6 +88,7 @@ class Call:
         )
         self._language = house.stream_options.language
         self._reason: EndReason | None = None
+        self._given_up = False
         self._masking = Masking()
         if unfinished is not None:
             hidden = unfinished.position.hidden
@@ -161,6 +161,10 @@ class Call:
         else:
             self._marks.append((mark, at))
 
+    def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
+        """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""
+        self._recorder.check_growth(now, disk_is_full)
+
     # What the bot wants
 
     def stop(self) -> None:
@@ -169,8 +173,19 @@ class Call:
         self._recorder.stop()
 
     def give_up(self) -> None:
-        """End the transcript here, whatever has been spoken."""
+        """Leave the transcript without an end: the next run of the bot goes on with it."""
+        self._given_up = True
         self._greenlet.kill(block=False)
+
+    @property
+    def lag(self) -> float:
+        """Seconds of recorded sound that are not text yet."""
+        return self._listening.lag if self._listening is not None else 0.0
+
+    @property
+    def reason(self) -> EndReason:
+        """Why it ended."""
+        return self._reason or "stopped"
 
     def _because(self, reason: EndReason) -> None:
         """The first reason is the one that counts."""
@@ -182,39 +197,31 @@ class Call:
         try:
             if self._after is not None:
                 self._after.ended.wait()
-            journal = self._open_journal()
-            if journal is not None:
-                self._transcribe(journal)
+            opened = self._house.open_journal(self.uuid, self._zero, self._unfinished)
+            if self._unfinished is None:
+                self._positions = opened.numbered_on
+            self._transcribe(opened.journal, opened.first_sequence)
         finally:
             self._recorder.close()
             self.ended.set()
             self._on_end(self)
 
-    def _open_journal(self) -> Journal | None:
-        path = journal_path(self._house.transcripts, self.uuid, self._zero)
-        if self._unfinished is not None:
-            path = self._unfinished.journal
-        try:
-            journal = in_thread(Journal, path)
-            if journal.next_sequence > 1 and self._unfinished is None:
-                # The leg was transcribed before: utterances are numbered on.
-                earlier = in_thread(lambda: TranscriptPosition.of(read_what_is_sound(path)))
-                for side, position in earlier.positions.items():
-                    self._positions[side] = StreamPosition(position.number)
-            return journal
-        except OSError as error:
-            self._log.error("call not transcribed: no journal", reason=str(error))
-            self._house.publish_failure(self.uuid, "journal", str(error))
-            return None
-
-    def _transcribe(self, journal: Journal) -> None:
-        self._ledger = Ledger(self.uuid, self.leg.call_uuid, journal, self._house.publisher)
+    def _transcribe(self, journal: Journal | Path, first_sequence: int) -> None:
+        self._ledger = Ledger(
+            self.uuid,
+            self.leg.call_uuid,
+            journal,
+            self._house.publisher,
+            self._house.backlog,
+            self._complain,
+            self._house.settled,
+        )
         self._transcript = TranscriptWriter(
             self.uuid,
             self._zero,
             self._wall,
             self._ledger.put,
-            first_sequence=journal.next_sequence,
+            first_sequence,
             hides=self._masking.hides,
         )
         if self._unfinished is not None:
@@ -275,13 +282,15 @@ class Call:
 
     def _end_transcript(self) -> None:
         self._marks = []
-        self._transcript.write(
-            EndOfTranscript,
-            reason=self._reason or "stopped",
-            duration=round(self._tape.seconds, 3),
-            words=self._transcript.words,
-        )
-        self._ledger.close()
+        self._recorder.close()  # which has nothing to complain about after this
+        if not self._given_up:
+            self._transcript.write(
+                EndOfTranscript,
+                reason=self.reason,
+                duration=round(self._tape.seconds, 3),
+                words=self._transcript.words,
+            )
+        self._ledger.close(whole=not self._given_up)
 
     def _choose_language(self) -> None:
         wish = self.leg.language

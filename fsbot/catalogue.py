@@ -19,7 +19,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from fsbot.settings import Section, Settings
+from fsbot.fields import Section
+from fsbot.settings import Settings
 
 MASK = "********"
 

@@ -89,9 +89,10 @@ COMMANDS = {
   fsbot run --esl-host 10.0.0.5 --esl-password-file /run/secrets/esl
   fsbot run --language en --preset fast --log-format json
   FSBOT_ENGINE_MODEL=small fsbot run --config /etc/fsbot/fsbot.toml
-  fsbot run --serve                           and TCP clients, by the same engine""",
+  fsbot run --serve                           and TCP clients, by the same engine
+  fsbot run --metrics 9181                    figures for Prometheus""",
         own_arguments=False,
-        aliases={"serve.enabled": "--serve"},
+        aliases={"serve.enabled": "--serve", "metrics.port": "--metrics"},
         start_with=_run_bot,
     ),
     "serve": Command(

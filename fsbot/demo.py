@@ -228,7 +228,7 @@ def _own_settings(settings: Settings, port: int, password: str, folder: Path) ->
 
     return Settings(
         esl=Esl(host=HOST, port=port, password=SecretStr(password)),
-        recordings=Recordings(directory=folder / "recordings"),
+        recordings=Recordings(directory=folder / "recordings", retention="forever", min_free=0),
         transcripts=Transcripts(directory=folder / "transcripts"),
         engine=settings.engine,
         vad=settings.vad,

@@ -5,10 +5,19 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from fsbot.languages import known_language
 
@@ -83,6 +92,34 @@ def directory_on_switch(value: str) -> str:
     return value.rstrip("/") if value != "/" else value
 
 
+def _days(value: object) -> object:
+    """A number of days, also as text; words are left to the type."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, int | float) and not 0 < value <= MOST_DAYS:
+        raise ValueError(f"must be a number of days above 0, {MOST_DAYS} at most")
+    return value
+
+
+def _transcripts_kept(value: object) -> object:
+    if isinstance(value := _days(value), str) and value != "forever":
+        raise ValueError("must be forever, or a number of days above 0")
+    return value
+
+
+def _recordings_kept(value: object) -> object:
+    if isinstance(value := _days(value), str) and value not in ("on_close", "forever"):
+        raise ValueError("must be on_close, forever, or a number of days above 0")
+    return value
+
+
+MOST_DAYS = 36_500
+
+RecordingsKept = Annotated[
+    float | Literal["on_close", "forever"], BeforeValidator(_recordings_kept)
+]
+TranscriptsKept = Annotated[float | Literal["forever"], BeforeValidator(_transcripts_kept)]
 Line = Annotated[str, AfterValidator(_one_line)]
 Patterns = Annotated[tuple[Line, ...], BeforeValidator(comma_list)]
 Languages = Annotated[
@@ -90,3 +127,23 @@ Languages = Annotated[
 ]
 Directory = Annotated[Path, BeforeValidator(_path_to_text), BeforeValidator(str)]
 OptionalPath = Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(empty_is_none)]
+
+
+class Section(BaseModel):
+    """One table of fsbot.toml."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
+            raise ValueError("cannot be true or false")
+        return value

@@ -8,7 +8,7 @@ from gevent.event import Event as Flag
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.tape import Tape
-from fsbot.engine.scheduler import StreamHandle
+from fsbot.engine.orders import StreamHandle
 from fsbot.masking import Masking
 from fsbot.transcript.writer import Channel
 

@@ -35,6 +35,9 @@ NO_AUDIO_SECONDS = 5.0
 SETTLED_SECONDS = 2.0
 """A leg that is gone without a RECORD_STOP counts as recorded once its file has not grown for."""
 
+STALLED_SECONDS = 3.0
+"""A recording that has not grown for this long may have a full disk; more often it is on hold."""
+
 RETRY_SECONDS = 1.0
 
 
@@ -115,6 +118,7 @@ class Recorder:
         self._echoes: Counter[str] = Counter()
         self._running: str | None = None
         """FreeSWITCH's path of the recording that it has confirmed and that we have not stopped."""
+        self._stalled = False
         self._gone = Flag()
         self._over = Flag()
         self._watch: gevent.Greenlet | None = None
@@ -288,6 +292,7 @@ class Recorder:
 
     def _next_number(self) -> tuple[int, Path]:
         """One more than the last; files of a former run of the bot are not written again."""
+        self._studio.directory.make_again()
         number = self._number + 1
         while (path := self._studio.directory.path(self._uuid, number)).exists():
             number += 1
@@ -335,6 +340,21 @@ class Recorder:
                 self.tape.complete(last.switch_path)
             else:
                 gevent.sleep(SETTLED_SECONDS - quiet)
+
+    def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
+        """Complain, once, about a running recording that stands still because its disk is full."""
+        running = self.tape.running
+        if running is None or now - running.file.last_growth < STALLED_SECONDS:
+            if self._stalled and running is not None:
+                self._stalled = False
+                self._log.info("recording grows again", path=str(running.file.path))
+        elif not self._stalled and disk_is_full():
+            self._stalled = True
+            self._complain(
+                "disk_full",
+                f"{running.file.path} does not grow, its disk is full: what is said is lost until "
+                "there is room again",
+            )
 
     def _expect_audio(self, recording: TapeRecording) -> None:
         if recording is self.tape.running and not recording.file.size:

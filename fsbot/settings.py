@@ -7,19 +7,14 @@ fields as data: flags, `fsbot config`, error messages and README's table are mad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    ValidationInfo,
-    field_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -29,6 +24,9 @@ from fsbot.fields import (
     Line,
     OptionalPath,
     Patterns,
+    RecordingsKept,
+    Section,
+    TranscriptsKept,
     comma_list,
     directory_on_switch,
     empty_is_none,
@@ -38,48 +36,7 @@ from fsbot.fields import (
     whole_number,
 )
 from fsbot.languages import known_language
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often the engine looks at a stream, and how sure it wants to be.
-
-    `chunk`: seconds of new audio per update. `frame_threshold`: how near (in frames of 20 ms) to
-    the end of the audio a token may listen and still be committed. `beams`: hypotheses kept while
-    decoding. `min_silence`: seconds of silence that end an utterance.
-    """
-
-    chunk: float
-    frame_threshold: int
-    beams: int
-    min_silence: float
-
-
-PRESETS = {
-    "fast": Pace(chunk=0.3, frame_threshold=15, beams=1, min_silence=0.2),
-    "balanced": Pace(chunk=0.7, frame_threshold=25, beams=1, min_silence=0.7),
-    "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5, min_silence=1.0),
-}
-
-
-class Section(BaseModel):
-    """One table of fsbot.toml."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        validate_default=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        field = cls.model_fields[str(info.field_name)]
-        if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
-            raise ValueError("cannot be true or false")
-        return value
+from fsbot.pace import PRESETS, Pace
 
 
 class Esl(Section):
@@ -135,6 +92,18 @@ class Recordings(Section):
         description="mask a call's recording, and write nothing, while any other recording of it "
         "is masked",
     )
+    retention: RecordingsKept = Field(
+        "on_close",
+        description="when recordings are deleted: once their transcript is complete, some days "
+        "after it, or never",
+        json_schema_extra={"allowed": "on_close, forever, or a number of days above 0"},
+    )
+    min_free: int = Field(
+        1024,
+        ge=0,
+        le=999_999,
+        description="MB free where recordings and transcripts go below which fsbot warns",
+    )
 
 
 class Filter(Section):
@@ -152,6 +121,12 @@ class Transcripts(Section):
 
     directory: Directory = Field(
         Path("transcripts"), description="directory of the journals, one .jsonl per call"
+    )
+    retention: TranscriptsKept = Field(
+        "forever",
+        description="when a journal is deleted, and with it the recordings it names: some days "
+        "after it was last written, or never",
+        json_schema_extra={"allowed": "forever, or a number of days above 0"},
     )
 
 
@@ -320,6 +295,24 @@ class Serve(Section):
     )
 
 
+class Metrics(Section):
+    """Figures for Prometheus, over HTTP."""
+
+    port: int = Field(0, ge=0, le=65535, description="port to serve them on; 0: they are not")
+    host: Line = Field("127.0.0.1", min_length=1, description="address or host name to listen on")
+
+
+class Service(Section):
+    """How the process ends."""
+
+    stop_timeout: float = Field(
+        20.0,
+        ge=2,
+        le=3600,
+        description="seconds after SIGTERM or SIGINT within which it ends, whatever is left to do",
+    )
+
+
 class Log(Section):
     """What fsbot says on stderr."""
 
@@ -360,6 +353,8 @@ class Settings(BaseSettings):
     engine: Engine = Field(default_factory=Engine)
     vad: Vad = Field(default_factory=Vad)
     serve: Serve = Field(default_factory=Serve)
+    metrics: Metrics = Field(default_factory=Metrics)
+    service: Service = Field(default_factory=Service)
     log: Log = Field(default_factory=Log)
 
     @classmethod

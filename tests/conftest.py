@@ -2,9 +2,11 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from smalldisk import SmallDisk, small_disk
 
 if TYPE_CHECKING:
     from whisper.model import Whisper
@@ -54,3 +56,10 @@ def log_lines() -> Iterator[list[dict[str, object]]]:
 
     with capture_logs() as lines:
         yield lines  # type: ignore[misc]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A real disk of 256 kB."""
+    with small_disk(tmp_path / "disk", 256) as mounted:
+        yield mounted

@@ -63,6 +63,7 @@ def test_secret_and_switch() -> None:
     assert switches == {
         "recordings.each_leg",
         "recordings.loopback",
+        "recordings.follow_mask",
         "serve.enabled",
         "serve.allow_remote",
         "log.text",

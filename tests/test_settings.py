@@ -7,7 +7,17 @@ import whisper.tokenizer
 from pydantic import SecretStr, ValidationError
 
 from fsbot.languages import languages
-from fsbot.settings import PRESETS, Engine, Esl, Filter, Log, Pace, Recordings, Settings
+from fsbot.settings import (
+    PRESETS,
+    Engine,
+    Esl,
+    Filter,
+    Log,
+    Pace,
+    Recordings,
+    Settings,
+    Transcripts,
+)
 
 
 def test_defaults_are_those_of_the_design() -> None:
@@ -105,6 +115,30 @@ def test_paths_are_expanded_and_absolute(tmp_path: Path, monkeypatch: pytest.Mon
 def test_switch_directory_must_survive_uuid_record(directory: str) -> None:
     with pytest.raises(ValidationError):
         Recordings(switch_directory=directory)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("on_close", "on_close"), ("forever", "forever"), (7, 7.0), ("0.5", 0.5), (36500, 36500.0)],
+)
+def test_recordings_are_kept(given: object, kept: object) -> None:
+    assert Recordings(retention=given).retention == kept  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given", ["", "never", "on-close", 0, -1, "nan", "inf", "1e9", True, None, [7]]
+)
+def test_recordings_are_not_kept_so(given: object) -> None:
+    with pytest.raises(ValidationError):
+        Recordings(retention=given)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Transcripts(retention=given)  # type: ignore[arg-type]
+
+
+def test_transcripts_are_not_deleted_as_calls_end() -> None:
+    assert Transcripts(retention="30").retention == 30.0  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="forever, or a number of days"):
+        Transcripts(retention="on_close")  # type: ignore[arg-type]
 
 
 def test_switch_directory_loses_its_last_slash() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fsbot.errors import UserError
-from fsbot.settings import Pace
+from fsbot.pace import Pace
 from fsbot.sources import Configuration, Origin, load
 
 

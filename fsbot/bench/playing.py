@@ -221,6 +221,7 @@ class Stage:
         arguments = [
             *("run", "--esl-host", HOST, "--esl-port", str(port)),
             *("--recordings-directory", str(self._folder / "recordings")),
+            *("--recordings-retention", "forever"),
             *("--transcripts-directory", str(self._folder / "transcripts")),
             *("--engine-trace", str(self._folder / "trace.jsonl")),
             *("--log-format", "json"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from fsbot.catalogue import Setting, all_settings, by_name, nearest
 from fsbot.errors import UserError
-from fsbot.settings import PRESETS, Settings
+from fsbot.pace import PRESETS
+from fsbot.settings import Settings
 from fsbot.sources import Configuration, load
 
 MEASURED_SECTIONS = ("engine", "vad")

@@ -19,7 +19,6 @@ from fsbot.switch.recording import RecordingDirectory, prepare_directory
 
 CALLS = 4
 HOURS = 1
-LEAST_FREE_BYTES = 10**9
 NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "lustre"}
     | {"nfs", "nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"}
@@ -75,24 +74,25 @@ def check_disk(settings: Settings) -> Iterator[Finding]:
     """Room where recordings and transcripts go, once per file system."""
     recordings = _existing(settings.recordings.directory)
     transcripts = _existing(settings.transcripts.directory)
-    yield _room("recordings", recordings, settings.recordings.sample_rate)
+    least = settings.recordings.min_free * 10**6
+    yield _room("recordings", recordings, settings.recordings.sample_rate, least)
     if transcripts.stat().st_dev != recordings.stat().st_dev:
-        yield _room("transcripts", transcripts, 0)
+        yield _room("transcripts", transcripts, 0, least)
 
 
-def _room(what: str, directory: Path, rate: int) -> Finding:
+def _room(what: str, directory: Path, rate: int, least: int) -> Finding:
     free = shutil.disk_usage(directory).free
     per_hour = CALLS * 2 * 2 * rate * 3600
     message = f"{what}: {free / 1e9:.1f} GB free at {directory}"
     if per_hour:
         message += f", {free / per_hour:.0f} h of {CALLS} calls at a time"
-    if free >= max(LEAST_FREE_BYTES, HOURS * per_hour):
+    if free >= max(least, HOURS * per_hour):
         return Finding("disk", Status.OK, message)
     return Finding(
         "disk",
         Status.WARNING,
         message,
-        f"Free some space, delete old recordings by a timer, or change {what}.directory.",
+        f"Free some space, keep less ({what}.retention), or change {what}.directory.",
     )
 
 

@@ -14,10 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import structlog
 import torch
-from numpy.typing import NDArray
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import SileroModel
@@ -27,81 +25,11 @@ from fsbot.engine.events import StreamEvent, StreamFailed
 from fsbot.engine.inference import Job, Result, Window, infer
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.stream import LISTEN_SAMPLES, Stream
+from fsbot.engine.orders import Answer, Cancel, Feed, Finish, Open, Order, Rest, Stop, StreamHandle
+from fsbot.engine.stream import Stream
 from fsbot.engine.tasks import Close, Task, Update
 
 log = structlog.get_logger("fsbot.engine")
-
-
-class StreamHandle:
-    """One side, as the rest of the program sees it. Every method may be called from any thread."""
-
-    def __init__(self, engine: "Engine", stream: Stream, cancelled: threading.Event) -> None:
-        self._engine = engine
-        self._stream = stream
-        self._cancelled = cancelled
-        self.begin = self._fed = stream.judged
-        """The sample of the stream that is to be fed first: 0, unless it goes on."""
-
-    def feed(self, samples: NDArray[np.float32]) -> None:
-        """Append 16 kHz float32 samples in -1 to 1."""
-        self._fed += len(samples)
-        self._engine.tell(_Feed(self._stream, samples))
-
-    def finish(self) -> None:
-        """No more will be fed; StreamEnded comes when everything has been transcribed."""
-        self._engine.tell(_Finish(self._stream))
-
-    def rest(self) -> None:
-        """No more will be fed for a while: an utterance that is open is over with what there is."""
-        self._engine.tell(_Rest(self._stream))
-
-    def cancel(self) -> None:
-        """Forget the stream; no further events, not even of an inference that is under way."""
-        self._cancelled.set()
-        self._engine.tell(_Cancel(self._stream))
-
-    @property
-    def pending_seconds(self) -> float:
-        """Audio fed and not yet listened to, but for what is too short to listen to."""
-        unheard = self._fed - self._stream.judged
-        return unheard / SAMPLE_RATE if unheard >= LISTEN_SAMPLES else 0.0
-
-    @property
-    def transcribed(self) -> float:
-        """Second of the stream up to which every word has been dealt with."""
-        return self._stream.transcribed
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class _Feed:
-    stream: Stream
-    samples: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Finish:
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class _Cancel:
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    pass
 
 
 @dataclass(slots=True)
@@ -124,7 +52,7 @@ class _Done:
     spent: float
 
 
-_Order = _Open | _Feed | _Finish | _Rest | _Cancel | _Stop | _Done
+_Order = Order | _Done
 
 
 MOST_WINDOWS = 8
@@ -190,11 +118,21 @@ class Engine:
         for worker in self._workers:
             worker.start()
 
-    def stop(self) -> None:
-        """Stop the workers after the batches they are at; what streams still hold is dropped."""
-        self.tell(_Stop())
+    def stop(self, timeout: float | None = None) -> bool:
+        """Stop the workers after the batches they are at; what streams still hold is dropped.
+
+        timeout: seconds to wait for each of them. False if one is still at work.
+        """
+        self.tell(Stop())
         for worker in self._workers:
-            worker.join()
+            worker.join(timeout)
+        return not any(worker.is_alive() for worker in self._workers)
+
+    def answers(self, timeout: float) -> bool:
+        """Whether orders are carried out within so many seconds. Blocks; not for the hub."""
+        given = threading.Event()
+        self.tell(Answer(given))
+        return given.wait(timeout)
 
     def open(self, options: StreamOptions, on_event: Callable[[StreamEvent], None]) -> StreamHandle:
         """Begin a stream."""
@@ -205,8 +143,8 @@ class Engine:
                 on_event(event)
 
         stream = Stream(self._model, self.options, self.cadence, options, deliver)
-        self.tell(_Open(stream))
-        return StreamHandle(self, stream, cancelled)
+        self.tell(Open(stream))
+        return StreamHandle(self.tell, stream, cancelled)
 
     def tell(self, order: _Order) -> None:
         """Queue an order for whoever schedules; used by StreamHandle."""
@@ -243,7 +181,7 @@ class Engine:
                     self._idle_workers -= 1
                     return batch
             # The other workers wait for an order, too.
-            self.tell(_Stop())
+            self.tell(Stop())
             return []
 
     def _take_orders(self, wait: float | None) -> bool:
@@ -258,21 +196,23 @@ class Engine:
                 return True
             block = False
             match order:
-                case _Open(stream):
+                case Open(stream):
                     self._streams.append(stream)
-                case _Feed(stream, samples) if stream in self._streams:
+                case Feed(stream, samples) if stream in self._streams:
                     self._guarded(stream, partial(Stream.push, stream, samples))
                     self.times.audio += len(samples) / SAMPLE_RATE
-                case _Finish(stream):
+                case Finish(stream):
                     stream.finish()
-                case _Rest(stream):
+                case Rest(stream):
                     stream.rest()
-                case _Cancel(stream):
+                case Cancel(stream):
                     self._forget(stream)
+                case Answer(given):
+                    given.set()
                 case _Done(batch, results, spent):
                     self._idle_workers += 1
                     self._report(batch, results, spent)
-                case _Stop():
+                case Stop():
                     self._stopping = True
                     return False
 

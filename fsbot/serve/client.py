@@ -24,7 +24,8 @@ from fsbot.engine.events import (
     WordsCommitted,
 )
 from fsbot.engine.options import StreamOptions
-from fsbot.engine.scheduler import Engine, StreamHandle
+from fsbot.engine.orders import StreamHandle
+from fsbot.engine.scheduler import Engine
 from fsbot.hub import HubBridge, in_thread
 from fsbot.serve.intake import Intake, Pieces
 from fsbot.serve.lines import Form, make_lines

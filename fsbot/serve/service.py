@@ -23,9 +23,6 @@ from fsbot.transcribe.sound import SoundFile
 WARM_UP_SOUND = Path(fsbot.rehearsal.__file__).parent / "sounds" / "utterance-fr.flac"
 WARM_UP_SECONDS = 3
 
-FINISHING_SECONDS = 30.0
-"""How long a shutdown waits for what has been said to become text."""
-
 
 def serve(settings: Settings, *, ends: bool, warm_up: Path | None = None) -> int:
     """Serve until SIGINT or SIGTERM; a second signal ends at once. Raises UserError.
@@ -48,7 +45,7 @@ def serve(settings: Settings, *, ends: bool, warm_up: Path | None = None) -> int
         in_thread(_warm_up, engine, settings, sound)
         server.start(engine, bridge)
         stop.wait()
-        server.finish(FINISHING_SECONDS)
+        server.finish(settings.service.stop_timeout)
     finally:
         server.close()
         engine.stop()

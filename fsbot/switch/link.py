@@ -79,6 +79,13 @@ class Link:
         self._current: Connection | None = None
         self._stopping = Flag()
         self._complaint = ("", 0.0)
+        self.connections = 0
+        """How often it has logged in."""
+
+    @property
+    def is_up(self) -> bool:
+        """Logged in, at the moment."""
+        return self._current is not None
 
     @property
     def connection(self) -> Connection:
@@ -141,6 +148,7 @@ class Link:
     def _serve(self, connection: Connection) -> None:
         log.info("event socket connected", peer=connection.where)
         self._current = connection
+        self.connections += 1
         try:
             if not self._stopping.is_set():
                 self._on_connect(connection)

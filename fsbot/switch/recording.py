@@ -42,6 +42,14 @@ class RecordingDirectory:
 
     local: Path
     on_switch: PurePosixPath
+    group: int = -1
+    """Of the directory, if it has to be made; -1: the bot's own."""
+
+    def make_again(self) -> None:
+        """Make the directory if somebody has deleted it: FreeSWITCH would make one that the bot
+        cannot read. Raises OSError."""
+        if not self.local.is_dir():
+            _make(self.local, self.group)
 
     def path(self, uuid: str, number: int) -> Path:
         """Where the bot finds recording `number` (from 1) of a leg. Raises UnsafeUuid."""
@@ -54,10 +62,13 @@ class RecordingDirectory:
     def identify(self, switch_path: str) -> tuple[str, int] | None:
         """The leg and number of a `Record-File-Path`; None if the file is not one of ours."""
         path = PurePosixPath(switch_path)
-        name = _FILE_NAME.fullmatch(path.name)
-        if name is None or path.parent != self.on_switch:
-            return None
-        return name[1], int(name[2])
+        return self.identify_name(path.name) if path.parent == self.on_switch else None
+
+    @staticmethod
+    def identify_name(name: str) -> tuple[str, int] | None:
+        """The leg and number that a file's name says; None if the bot gives no such names."""
+        found = _FILE_NAME.fullmatch(name)
+        return (found[1], int(found[2])) if found else None
 
 
 def _file_name(uuid: str, number: int) -> str:
@@ -121,7 +132,7 @@ def prepare_directory(
     group = _group_id(shared_group)
     try:
         if not local.is_dir():
-            _make(local, group, shared_group)
+            _make_for_group(local, group, shared_group)
         _check_access(local, group, shared_group)
         _check_contents(local)
     except OSError as error:
@@ -129,7 +140,7 @@ def prepare_directory(
             f"the directory for recordings {str(local)!r} cannot be used: {error.strerror}",
             "Let the bot's user write there, or change recordings.directory.",
         ) from error
-    return RecordingDirectory(local, on_switch)
+    return RecordingDirectory(local, on_switch, group)
 
 
 def _check_switch_view(on_switch: PurePosixPath, setting: str) -> None:
@@ -156,18 +167,27 @@ def _group_id(name: str) -> int:
         ) from None
 
 
-def _make(local: Path, group: int, group_name: str) -> None:
+def _make_for_group(local: Path, group: int, group_name: str) -> None:
+    try:
+        _make(local, group)
+    except PermissionError as error:
+        if local.parent.is_dir() and os.access(local.parent, os.W_OK):
+            raise UserError(
+                f"the bot's user may not give {str(local)!r} to group {group_name!r}",
+                f"Add the bot's user to that group (usermod -aG {group_name} USER), or correct "
+                "recordings.shared_group.",
+            ) from error
+        raise
+
+
+def _make(local: Path, group: int) -> None:
     local.parent.mkdir(parents=True, exist_ok=True)
     local.mkdir(mode=0o700)
     try:
         os.chown(local, -1, group)
-    except PermissionError as error:
+    except OSError:
         local.rmdir()
-        raise UserError(
-            f"the bot's user may not give {str(local)!r} to group {group_name!r}",
-            f"Add the bot's user to that group (usermod -aG {group_name} USER), or correct "
-            "recordings.shared_group.",
-        ) from error
+        raise
     local.chmod(_DIRECTORY_MODE)  # after chown, which clears the set-group-id bit
 
 

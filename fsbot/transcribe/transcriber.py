@@ -11,7 +11,8 @@ import structlog
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.events import LanguageDoubted, StreamEnded, StreamEvent, StreamFailed
-from fsbot.engine.scheduler import Engine, StreamHandle
+from fsbot.engine.orders import StreamHandle
+from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import stream_options
 from fsbot.settings import Settings
 from fsbot.transcribe.paper import Paper

@@ -23,9 +23,9 @@ class Delivery:
         self.confirmed = int(digits) if digits.isdigit() else 0
         self._saved = self.confirmed
 
-    def save(self) -> None:
-        """Bring the file up to date. Blocks on the disk; raises OSError."""
-        if (number := self.confirmed) != self._saved:
+    def save(self, *, anew: bool = False) -> None:
+        """Bring the file up to date, or make it anew. Blocks on the disk; raises OSError."""
+        if (number := self.confirmed) != self._saved or anew:
             with self._open() as file:
                 # One short write in place: after a crash the old or the new number is there.
                 file.write(b"%-19d\n" % number)

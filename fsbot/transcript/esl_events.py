@@ -1,6 +1,6 @@
 """Records as CUSTOM events of FreeSWITCH, delivered at least once and in order."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +13,7 @@ from fsbot.switch.errors import ConnectionLost, EslError
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
+    Failure,
     Record,
     StartOfSpeech,
     Transcription,
@@ -44,12 +45,16 @@ class Connection(Protocol):
 def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
     """The event that carries a record. The text travels in the body only.
 
-    Never `Unique-ID`: a live channel of that id swallows the event.
+    Never `Unique-ID`: a live channel of that id swallows the event. Without a call there are no
+    headers of a call: FreeSWITCH drops empty ones.
     """
-    headers = [
+    of_call = [
         ("Call-UUID", _one_line(record.call_uuid)),
         ("Channel-Call-UUID", _one_line(channel_call_uuid)),
         ("Fsbot-Sequence", str(record.sequence)),
+    ]
+    headers = [
+        *(of_call if record.call_uuid else ()),
         ("transcription-vendor", "fsbot"),
         (
             "transcription-session-finished",
@@ -58,6 +63,8 @@ def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
     ]
     if isinstance(record, StartOfSpeech | Transcription | EndOfUtterance):
         headers.append(("Fsbot-Side", record.side))
+    if isinstance(record, Failure):
+        headers.append(("Fsbot-Error", record.error))
     return CustomEvent(f"fsbot::{record.kind}", tuple(headers), record.model_dump_json().encode())
 
 
@@ -80,6 +87,11 @@ class EventPublisher:
         """`connection` gives the one of the moment, or raises ConnectionLost."""
         self._connection = connection
         self._waiting: deque[tuple[CustomEvent, Callable[[], object], bool]] = deque()
+        self.confirmed: Counter[str] = Counter()
+        """Events that FreeSWITCH has taken, by kind."""
+        self.resent = 0
+        self.errors: Counter[str] = Counter()
+        """`fsbot::error` events by their name."""
         self._news = Flag()
         self._idle = Flag()
         self._idle.set()
@@ -95,6 +107,9 @@ class EventPublisher:
         bot may have fired it already.
         """
         self._waiting.append((event, delivered, again))
+        self.resent += again
+        if name := dict(event.headers).get("Fsbot-Error"):
+            self.errors[name] += 1
         self._idle.clear()
         self._news.set()
 
@@ -121,6 +136,7 @@ class EventPublisher:
                 event, delivered, again = self._waiting[0]
                 self._deliver(event, again)
                 self._waiting.popleft()
+                self.confirmed[event.subclass.removeprefix("fsbot::")] += 1
                 delivered()
 
     def _deliver(self, event: CustomEvent, again: bool) -> None:
@@ -139,6 +155,7 @@ class EventPublisher:
                 # It may have got there all the same: only its `+OK` is certain to be missing.
                 log.warning("event not confirmed, firing it again", reason=str(error))
                 headers = [*event.headers, _RESENT]
+                self.resent += 1
                 gevent.sleep(RETRY_SECONDS)
             except Exception:
                 # It would fail again for ever, and all later events with it.

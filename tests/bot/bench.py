@@ -58,7 +58,8 @@ class Bench:
             **{  # type: ignore[arg-type]
                 **sections,
                 "esl": esl | sections.get("esl", {}),
-                "recordings": {"directory": self.recordings} | sections.get("recordings", {}),
+                "recordings": {"directory": self.recordings, "retention": "forever"}
+                | sections.get("recordings", {}),
                 "transcripts": {"directory": self.transcripts} | sections.get("transcripts", {}),
             }
         )

@@ -140,18 +140,24 @@ def test_a_directory_for_transcripts_that_cannot_be_written(
     bench.transcripts = blocked / "transcripts"
     bench.start()
     call = switch.place(CallScript(silence(30)))
-    bench.wait(lambda: listener.of(call.uuid))
-    (event,) = listener.of(call.uuid)
-    assert event.subclass == "fsbot::error"
-    assert b'"journal"' in event.body
-    assert str(blocked).encode() in event.body
-    assert not call.legs[0].recordings
-    assert any("journal" in str(line["event"]) for line in log_lines)
-    assert "Traceback" not in capfd.readouterr().err
+    bench.wait(lambda: len(listener.of(call.uuid)) >= 2)
+    start, error = listener.of(call.uuid)
+    assert (start.subclass, error.subclass) == ("fsbot::start_of_transcript", "fsbot::error")
+    assert b'"journal"' in error.body
+    assert str(blocked).encode() in error.body
+    bench.wait(lambda: call.legs[0].recordings)
+    assert any(line["event"] == "journal not written" for line in log_lines)
 
     blocked.unlink()
-    second = switch.place(CallScript(silence(0.5)))
-    assert end_of(bench.transcript(second.uuid)).reason == "hangup"
+    call.hang_up()
+    records = bench.transcript(call.uuid)
+    assert [record.kind for record in records] == [
+        "start_of_transcript",
+        "error",
+        "end_of_transcript",
+    ]
+    assert [record.sequence for record in records] == [1, 2, 3]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_failing_stream_harms_no_other_and_its_call_still_ends(

@@ -1,10 +1,24 @@
 """A bot that is stopped at any moment: nothing goes on recording, every transcript has its end."""
 
+import threading
+from typing import Any
+
 import gevent
 import pytest
-from bench import PATIENCE, Bench, Listener, of_kind, silence
+from bench import (
+    PATIENCE,
+    Bench,
+    Listener,
+    finals,
+    joined,
+    likeness,
+    live,
+    of_kind,
+    silence,
+    words,
+)
 
-import fsbot.bot
+from fsbot.engine.scheduler import Engine
 from fsbot.engine.stream import Stream
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
@@ -46,38 +60,64 @@ def test_no_call_is_taken_any_more(bench: Bench, switch: RehearsalSwitch) -> Non
     assert end_of(bench.journal(first.uuid)).reason == "shutdown"
 
 
-def test_what_takes_too_long_is_given_up(
+def test_what_takes_too_long_is_left_for_the_next_start(
     bench: Bench,
     switch: RehearsalSwitch,
     listener: Listener,
     utterance: Sound,
+    turn: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[dict[str, object]],
 ) -> None:
-    monkeypatch.setattr(fsbot.bot, "FINISHING_SECONDS", 0.5)
-    # An engine far behind: what it has been given is never heard.
-    monkeypatch.setattr(Stream, "wants_to_listen", False)
-    bench.start()
-    call = switch.place(CallScript(utterance))
-    bench.wait(lambda: bench.recorded(call.uuid))
-    gevent.sleep(1.0)
-    bench.stop()
-    records = bench.journal(call.uuid)
-    assert end_of(records).reason == "shutdown"
-    assert len(of_kind(records, StartOfTranscript)) == 1
-    bench.wait(lambda: len(listener.of(call.uuid)) == len(records))
+    """An engine far behind: what it was given is never heard, and yet not lost."""
+    with monkeypatch.context() as slow:
+        slow.setattr(Stream, "wants_to_listen", False)
+        bench.start(service={"stop_timeout": 3.0})
+        call = switch.place(CallScript(utterance))
+        bench.wait(lambda: bench.recorded(call.uuid))
+        gevent.sleep(2.0)
+        bench.stop()
+    assert "calls not finished in time, the next start goes on with them" in [
+        line["event"] for line in log_lines
+    ]
+    assert not call.legs[0].recordings
+    assert not of_kind(bench.journal(call.uuid), EndOfTranscript)
+    assert len(of_kind(bench.journal(call.uuid), StartOfTranscript)) == 1
+
+    bench.start(recordings={"retention": "forever"})
+    records = bench.transcript(call.uuid)
+    assert end_of(records).reason == "hangup"
+    # Half a second is missing while the bot was away; all else is there, each word once.
+    assert likeness(joined(finals(records)), turn["text"]) >= 0.6
+    assert words(joined(finals(records))).count("compose") == 1
+    assert words(joined(live(records))).count("compose") == 1
+    assert [record.sequence for record in records] == list(range(1, len(records) + 1))
+    bench.wait(lambda: len(listener.of(call.uuid)) >= len(records))
 
 
-def test_stopped_while_freeswitch_is_out_of_reach(
-    bench: Bench, switch: RehearsalSwitch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fsbot.bot, "DELIVERING_SECONDS", 1.0)
-    bench.start()
+def test_stopped_while_freeswitch_is_out_of_reach(bench: Bench, switch: RehearsalSwitch) -> None:
+    bench.start(service={"stop_timeout": 3.0})
     call = switch.place(CallScript(silence(30)))
     bench.wait(lambda: bench.recorded(call.uuid))
     switch.kill()
     gevent.sleep(0.5)
     bench.stop()
     assert end_of(bench.journal(call.uuid)).reason == "shutdown"
+
+
+def test_the_engine_is_not_waited_for_for_ever(
+    bench: Bench, switch: RehearsalSwitch, utterance: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading that takes minutes, as a large model's may on a small machine."""
+    go_on = threading.Event()
+    monkeypatch.setattr(Engine, "_infer", lambda self, windows: go_on.wait() and [])
+    bench.start(service={"stop_timeout": 3.0})
+    call = switch.place(CallScript(utterance))
+    bench.wait(lambda: call.position > 100)
+    bench.stop()
+    assert bench.bot.left_behind
+    assert not of_kind(bench.journal(call.uuid), EndOfTranscript)
+    go_on.set()
 
 
 def test_stopped_before_it_runs(bench: Bench) -> None:

@@ -130,9 +130,9 @@ def test_a_slow_disk_holds_up_the_recording_and_nothing_else(
 ) -> None:
     append = Journal.append
 
-    def slow_append(journal: Journal, record: Record) -> None:
+    def slow_append(journal: Journal, line: bytes) -> None:
         time.sleep(0.5)
-        append(journal, record)
+        append(journal, line)
 
     monkeypatch.setattr(Journal, "append", slow_append)
     switch.commands = commands = Commands(bench.transcripts)

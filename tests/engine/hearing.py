@@ -30,7 +30,8 @@ from fsbot.engine.events import (
 )
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.scheduler import Engine, StreamHandle
+from fsbot.engine.orders import StreamHandle
+from fsbot.engine.scheduler import Engine
 from fsbot.weights.architecture import Dimensions, tensor_shapes, upper_half
 from fsbot.weights.checkpoint import Checkpoint, build_whisper
 

@@ -28,7 +28,8 @@ from fsbot.engine.decoding import Decoded
 from fsbot.engine.inference import Window, infer
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions
-from fsbot.engine.scheduler import Engine, StreamHandle
+from fsbot.engine.orders import StreamHandle
+from fsbot.engine.scheduler import Engine
 
 BUSY = EngineOptions(
     chunk=0.3,

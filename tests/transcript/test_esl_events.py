@@ -74,6 +74,7 @@ def test_an_event_is_its_record() -> None:
         assert event.subclass == f"fsbot::{record.kind}"
         assert json.loads(event.body) == json.loads(record.model_dump_json())
         assert headers.pop("Fsbot-Side", None) == getattr(record, "side", None)
+        assert headers.pop("Fsbot-Error", None) == getattr(record, "error", None)
         finished = "true" if isinstance(record, EndOfTranscript) else "false"
         assert headers == {
             "Call-UUID": UUID,

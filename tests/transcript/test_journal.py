@@ -8,7 +8,7 @@ import pytest
 from examples import one_of_each, start_of_transcript
 from pydantic import ValidationError
 
-from fsbot.transcript.journal import Journal, journal_path, read_journal
+from fsbot.transcript.journal import Journal, journal_path, line_of, read_journal
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_each_record_is_there_at_once(path: Path) -> None:
     journal = Journal(path)
     records = one_of_each()
     for count, record in enumerate(records, start=1):
-        journal.append(record)
+        journal.append(line_of(record))
         assert list(read_journal(path)) == records[:count]
     journal.close()
 
@@ -50,24 +50,35 @@ def test_nobody_else_may_read_it(path: Path) -> None:
 
 def test_a_journal_that_a_crash_has_cut_short_goes_on(path: Path) -> None:
     journal = Journal(path)
-    journal.append(start_of_transcript(1))
-    journal.append(start_of_transcript(2))
+    journal.append(line_of(start_of_transcript(1)))
+    journal.append(line_of(start_of_transcript(2)))
     journal.close()
     with path.open("ab") as file:
         file.write(b'{"kind": "start_of_tr')
     journal = Journal(path)
     assert journal.next_sequence == 3
-    journal.append(start_of_transcript(3))
+    journal.append(line_of(start_of_transcript(3)))
     journal.close()
     assert [record.sequence for record in read_journal(path)] == [1, 2, 3]
 
 
+def test_numbers_go_on_behind_what_was_fired_and_never_written(path: Path) -> None:
+    """The bot was killed while the disk was full: consumers would drop a number they have seen."""
+    journal = Journal(path)
+    journal.append(line_of(start_of_transcript(1)))
+    journal.delivery.confirmed = 5
+    journal.delivery.save()
+    journal.close()
+    journal = Journal(path)
+    assert journal.next_sequence == 6
+    journal.close()
+
+
 def test_numbers_go_on_behind_the_last_record_even_after_a_gap(path: Path) -> None:
-    """The disk was full for a while: the events of records 2 to 6 were fired all the same."""
     journal = Journal(path)
     assert journal.next_sequence == 1
-    journal.append(start_of_transcript(1))
-    journal.append(start_of_transcript(7))
+    journal.append(line_of(start_of_transcript(1)))
+    journal.append(line_of(start_of_transcript(7)))
     journal.close()
     journal = Journal(path)
     assert journal.next_sequence == 8
@@ -98,21 +109,21 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from examples import start_of_transcript
-from fsbot.transcript.journal import Journal
+from fsbot.transcript.journal import Journal, line_of
 
 # A limit of this process alone, which does to a file what a full disk does.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
 journal = Journal(path)
-journal.append(start_of_transcript(1))
+journal.append(line_of(start_of_transcript(1)))
 room = path.stat().st_size + 100
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 try:
-    journal.append(start_of_transcript(2))
+    journal.append(line_of(start_of_transcript(2)))
 except OSError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-journal.append(start_of_transcript(3))
+journal.append(line_of(start_of_transcript(3)))
 """
 
 
