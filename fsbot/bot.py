@@ -1,19 +1,20 @@
 """`fsbot run`: everything wired up, and taken down again."""
 
 import gc
-import time
 
 import gevent
 import structlog
 from gevent.event import Event as Flag
 
 from fsbot.audio.follower import Follower
-from fsbot.call import Call, House
+from fsbot.call import Call
 from fsbot.disk import DiskWatch
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
+from fsbot.house import House
 from fsbot.hub import HubBridge, HubWatchdog, in_thread
 from fsbot.languages import known_language
+from fsbot.masking import CONTROL
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.recorder import Studio
 from fsbot.retention import Retention
@@ -25,6 +26,7 @@ from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, LegFilter, LegRoles, Role
 from fsbot.switch.link import Endpoint, Link
+from fsbot.switch.masks import MaskChange, event_time, mask_change
 from fsbot.switch.recording import (
     UnsafeUuid,
     check_uuid,
@@ -34,8 +36,8 @@ from fsbot.switch.recording import (
 from fsbot.switch.resync import LiveLeg, active_recordings, exists, live_legs, look_up
 from fsbot.trace import Trace
 from fsbot.transcript.backlog import Backlog
-from fsbot.transcript.esl_events import EventPublisher, publish_failure
-from fsbot.unfinished import Unfinished, fire_left_over_events, read_unfinished
+from fsbot.transcript.esl_events import EventPublisher
+from fsbot.unfinished import Unfinished, read_unfinished
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -44,9 +46,12 @@ EVENTS = (
     "CHANNEL_ANSWER",
     "CHANNEL_HANGUP",
     "CHANNEL_DESTROY",
+    "CHANNEL_HOLD",
+    "CHANNEL_UNHOLD",
     "CODEC",
     "RECORD_STOP",
 )
+MASKING_EVENTS = ("API", "CHANNEL_EXECUTE")
 
 FINISHING_SECONDS = 10.0
 """How long a shutdown waits for what has been spoken to become text."""
@@ -87,7 +92,8 @@ class Bot:
                 settings.esl.request_timeout,
                 settings.esl.heartbeat_timeout,
             ),
-            EVENTS,
+            (*EVENTS, *MASKING_EVENTS) if settings.recordings.follow_mask else EVENTS,
+            (CONTROL,),
             on_event=self._on_event,
             on_connect=self._resync,
         )
@@ -128,6 +134,7 @@ class Bot:
             transcripts=settings.transcripts.directory,
             stream_options=stream_options(settings),
             known_language=known_language,
+            lag_warning=settings.engine.lag_warning,
             backlog=Backlog(),
             settled=self._retention.settled,
             trace=self._trace,
@@ -136,7 +143,7 @@ class Bot:
         if self._server is not None:
             self._server.start(self._engine, bridge)
         finishing = gevent.spawn(self._finish)
-        watching = gevent.spawn(self._disk_watch(publisher).run)
+        watching = gevent.spawn(self._disk_watch().run)
         sweeping = gevent.spawn(self._retention.run)
         try:
             self._link.run()
@@ -153,7 +160,7 @@ class Bot:
             _report_hub(watchdog)
             watchdog.close()
 
-    def _disk_watch(self, publisher: EventPublisher) -> DiskWatch:
+    def _disk_watch(self) -> DiskWatch:
         settings = self._settings
         studio = self._house.studio
         return DiskWatch(
@@ -162,7 +169,7 @@ class Bot:
             settings.recordings.min_free * 10**6,
             studio.sample_rate * studio.channels * 2,
             calls=self._calls.values,
-            tell=lambda error, message: publish_failure(publisher, "", error, message),
+            tell=lambda error, message: self._house.publish_failure("", error, message),
         )
 
     @property
@@ -211,10 +218,18 @@ class Bot:
             self._answered(Leg.from_event(event), role)
         if event.name == "CHANNEL_DESTROY":
             self._finished.discard(uuid)
+        if (change := mask_change(event)) is not None:
+            self._mask(change)
+        if event.name == "RECORD_STOP":
+            self._unmask(self._call_with(uuid), event)
         call = self._calls.get(uuid)
         if call is None:
             return
         match event.name:
+            case "CHANNEL_HOLD":
+                call.marked("hold", event_time(event))
+            case "CHANNEL_UNHOLD":
+                call.marked("unhold", event_time(event))
             case "CHANNEL_HANGUP":
                 call.hung_up()
             case "CHANNEL_DESTROY":
@@ -223,7 +238,24 @@ class Bot:
                 call.recording_stopped(event.headers.get("Record-File-Path"))
             case "CODEC":
                 leg = Leg.from_event(event)
-                call.codec_changed(leg.codec_rate, _event_time(event))
+                call.codec_changed(leg.codec_rate, event_time(event))
+
+    def _call_with(self, uuid: str) -> Call | None:
+        """The call whose transcript a leg speaks in: its own, or its A leg's."""
+        return self._calls.get(uuid) or self._calls.get(self._roles.call_of(uuid))
+
+    def _mask(self, change: MaskChange) -> None:
+        call = self._call_with(change.uuid)
+        if call is not None:
+            call.masked(change)
+        elif change.who == CONTROL:
+            log.warning("fsbot::control for a call that is not transcribed", call_uuid=change.uuid)
+
+    def _unmask(self, call: Call | None, stopped: Event) -> None:
+        """A recording that is over masks no longer."""
+        path = stopped.headers.get("Record-File-Path")
+        if call is not None:
+            call.masked(MaskChange(call.uuid, path, False, event_time(stopped)))
 
     def _answered(self, leg: Leg, role: Role) -> None:
         known = self._calls.get(leg.uuid)
@@ -241,7 +273,7 @@ class Bot:
             check_uuid(leg.uuid)
         except UnsafeUuid as error:
             log.warning("leg not recorded", reason=str(error))
-            publish_failure(self._house.publisher, leg.uuid, "unsafe_uuid", str(error))
+            self._house.publish_failure(leg.uuid, "unsafe_uuid", str(error))
             return
         call = self._calls[leg.uuid] = Call(leg, self._house, self._ended, after=earlier)
         log.info(
@@ -279,7 +311,7 @@ class Bot:
         self._finished.intersection_update(alive)
         self._roles.keep_only([*alive, *self._calls])
         for uuid, live in alive.items():
-            role = self._roles.settle(uuid, live.role)
+            role = self._roles.settle(live.leg, live.role)
             if live.leg.answered_at is not None:
                 self._stop_leftovers(connection, uuid)
                 self._answered(live.leg, role)
@@ -304,8 +336,7 @@ class Bot:
         uuid = unfinished.uuid
         self._taken_up.add(uuid)
         if unfinished.over:
-            house = self._house
-            fire_left_over_events(unfinished, house.publisher, house.backlog, house.settled)
+            self._house.fire_left_over_events(unfinished)
             return
         leg = unfinished.leg if live is None else live.leg
         call = Call(leg, self._house, self._ended, unfinished=unfinished, active_paths=active)
@@ -338,12 +369,6 @@ def run(settings: Settings) -> int:
     on_stop_signal(bot.stop)
     bot.run()
     return 0
-
-
-def _event_time(event: Event) -> float:
-    """Unix seconds at which FreeSWITCH made the event; now, if it does not say."""
-    text = event.headers.get("Event-Date-Timestamp")
-    return int(text) / 1_000_000 if text.isdecimal() else time.time()
 
 
 def _report_hub(watchdog: HubWatchdog) -> None:

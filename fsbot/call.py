@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -19,16 +19,16 @@ from fsbot.engine.events import (
     StreamEvent,
     StreamFailed,
 )
-from fsbot.engine.options import StreamOptions
 from fsbot.engine.position import START, StreamPosition
-from fsbot.engine.scheduler import Engine, StreamHandle
-from fsbot.hub import HubBridge, in_thread
-from fsbot.recorder import LegGone, Plan, Recorder, Studio
+from fsbot.engine.scheduler import StreamHandle
+from fsbot.house import House
+from fsbot.hub import in_thread
+from fsbot.listening import Listening
+from fsbot.masking import CONTROL, Masking
+from fsbot.recorder import LegGone, Plan, Recorder
 from fsbot.switch.legs import Leg
+from fsbot.switch.masks import MaskChange
 from fsbot.switch.recording import RecordingRefused
-from fsbot.trace import Trace
-from fsbot.transcript.backlog import Backlog
-from fsbot.transcript.esl_events import EventPublisher
 from fsbot.transcript.journal import Journal, journal_path, read_what_is_sound
 from fsbot.transcript.ledger import Ledger
 from fsbot.transcript.position import TranscriptPosition
@@ -36,6 +36,7 @@ from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
     Failure,
+    MarkName,
     Record,
     SideName,
     StartOfTranscript,
@@ -44,29 +45,6 @@ from fsbot.transcript.writer import Channel, TranscriptWriter
 from fsbot.unfinished import Unfinished
 
 log = structlog.get_logger("fsbot.call")
-
-MOST_PENDING_SECONDS = 20.0
-"""Audio handed to the engine and not yet heard; the rest waits in the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What all calls of one bot share.
-
-    known_language: Whisper's code of a language that a dialplan names, raising ValueError.
-    settled(journal): nothing of that transcript is pending any more; called in a thread.
-    """
-
-    studio: Studio
-    engine: Engine
-    bridge: HubBridge
-    publisher: EventPublisher
-    transcripts: Path
-    stream_options: StreamOptions
-    known_language: Callable[[str], str]
-    backlog: Backlog
-    settled: Callable[[Path], object]
-    trace: Trace | None = None
 
 
 class Call:
@@ -114,10 +92,16 @@ class Call:
         )
         self._language = house.stream_options.language
         self._reason: EndReason | None = None
-        self._streams: dict[Channel, StreamHandle] = {}
-        self._streams_ended = Flag()
+        self._masking = Masking()
+        if unfinished is not None:
+            hidden = unfinished.position.hidden
+            self._masking = Masking((start + self._zero, end + self._zero) for start, end in hidden)
+        self._listening: Listening | None = None
+        self._lagging = False
         self._ledger: Ledger
         self._transcript: TranscriptWriter
+        self._marks: list[tuple[MarkName, float]] | None = []
+        """Those that came before there was a transcript; None while there is one."""
         self._greenlet = gevent.Greenlet(self._live)
         self._greenlet.name = f"call {leg.uuid}"
 
@@ -162,6 +146,27 @@ class Call:
     def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
         """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""
         self._recorder.check_growth(now, disk_is_full)
+
+    def masked(self, change: MaskChange) -> None:
+        """Somebody wants nothing to be recorded, or is content again."""
+        if change.arguments and self._recorder.is_echo(change.arguments):
+            return
+        masked, at = change.masked, change.at
+        turn = self._masking.begin if masked else self._masking.end
+        if not turn(change.who, at):
+            return
+        self._recorder.mask(masked)
+        if change.who == CONTROL:
+            self.marked("pause" if masked else "resume", at)
+        else:
+            self.marked("mask" if masked else "unmask", at)
+
+    def marked(self, mark: MarkName, at: float) -> None:
+        """Something befell the call at Unix time `at` that its words do not tell."""
+        if self._marks is None:
+            self._transcript.mark(mark, at)
+        else:
+            self._marks.append((mark, at))
 
     # What the bot wants
 
@@ -223,7 +228,12 @@ class Call:
             self._house.settled,
         )
         self._transcript = TranscriptWriter(
-            self.uuid, self._zero, self._wall, self._ledger.put, first_sequence
+            self.uuid,
+            self._zero,
+            self._wall,
+            self._ledger.put,
+            first_sequence,
+            hides=self._masking.hides,
         )
         if self._unfinished is not None:
             self._transcript.words = dict(self._unfinished.position.words)
@@ -244,8 +254,8 @@ class Call:
             self._log.exception("call failed")
             self._complain("internal", "the bot's log tells what went wrong")
         finally:
-            for stream in self._streams.values():
-                stream.cancel()
+            if self._listening is not None:
+                self._listening.cancel()
             self._end_transcript()
 
     def _listen(self) -> None:
@@ -255,43 +265,35 @@ class Call:
             self._recorder.start()
         else:
             self._log.info("transcript taken up again", recordings=len(self._unfinished.recordings))
-            self._recorder.adopt(self._unfinished.recordings, self._active_paths)
+            self._recorder.adopt(
+                self._unfinished.recordings, self._active_paths, masked=self._masking.active
+            )
             # It may have changed while nobody was there; when, is not known.
             self._recorder.codec_changed(self.leg.codec_rate, time.time())
-        begins = self._open_streams()
-        heard = 0
-        for pieces in self._tape.play():
-            for channel, samples in zip(self._channels, pieces, strict=True):
-                fresh = samples[max(0, begins[channel] - heard) :]
-                if channel in self._streams and len(fresh):
-                    self._streams[channel].feed(fresh)
-            heard += len(pieces[0])
-            while self._pending_seconds > MOST_PENDING_SECONDS:
-                gevent.sleep(0.2)
-        for stream in self._streams.values():
-            stream.finish()
-        if self._streams:
-            self._streams_ended.wait()
+        streams = self._open_streams()
+        self._listening = Listening(self._tape, streams, self._masking, self._watch_lag)
+        early, self._marks = self._marks or [], None
+        for mark, at in early:
+            self._transcript.mark(mark, at)
+        self._listening.run()
 
-    def _open_streams(self) -> dict[Channel, int]:
-        """By channel, the sample with which its stream begins."""
+    def _open_streams(self) -> dict[Channel, StreamHandle]:
         options = replace(self._house.stream_options, language=self._language)
         if self.leg.prompt:
             options = replace(options, static_prompt=" ".join(self.leg.prompt.split()))
-        begins = {}
+        streams = {}
         for channel in self._channels:
             own = options.named(f"{self.uuid}-{channel.side}")
             own = replace(own, position=self._positions.get(channel.side, START))
             if own.language == "auto" and self._unfinished is not None:
                 known = self._unfinished.position.languages[channel.side]
                 own = replace(own, language=known or own.language)
-            stream = self._house.engine.open(own, self._listener(channel))
-            self._streams[channel] = stream
-            begins[channel] = stream.begin
-        return begins
+            streams[channel] = self._house.engine.open(own, self._listener(channel))
+        return streams
 
     def _end_transcript(self) -> None:
         self._recorder.close()  # which has nothing to complain about after this
+        self._marks = []
         self._transcript.write(
             EndOfTranscript,
             reason=self._reason or "stopped",
@@ -352,15 +354,21 @@ class Call:
         )
         self._ledger.flush()
 
-    def _complain(self, error: str, message: str) -> None:
-        self._log.warning("call in trouble", error=error, reason=message)
-        self._transcript.write(Failure, error=error, message=message)
+    def _complain(self, error: str, message: str, over: bool = False) -> None:
+        tell = self._log.info if over else self._log.warning
+        tell("call out of trouble" if over else "call in trouble", error=error, reason=message)
+        self._transcript.write(Failure, error=error, message=message, over=over)
+
+    def _watch_lag(self, lag: float) -> None:
+        limit = self._house.lag_warning
+        if not self._lagging and lag > limit:
+            self._lagging = True
+            self._complain("lagging", f"{lag:.0f} s of sound are not text yet")
+        elif self._lagging and lag < limit / 2:
+            self._lagging = False
+            self._complain("lagging", "caught up", over=True)
 
     # What the engine says
-
-    @property
-    def _pending_seconds(self) -> float:
-        return max((stream.pending_seconds for stream in self._streams.values()), default=0.0)
 
     def _listener(self, channel: Channel) -> Callable[[StreamEvent], None]:
         """What the engine calls on its own thread."""
@@ -375,9 +383,8 @@ class Call:
         elif isinstance(event, StreamEnded | StreamFailed):
             if isinstance(event, StreamFailed):
                 self._complain("engine", f"{channel.side}: {event.reason}")
-            self._streams.pop(channel, None)
-            if not self._streams:
-                self._streams_ended.set()
+            if self._listening is not None:
+                self._listening.ended(channel)
         else:
             self._transcript.write_event(channel, event)
 

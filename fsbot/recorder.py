@@ -1,6 +1,7 @@
 """Has FreeSWITCH record one leg, and keeps the tape that the recordings make."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -21,6 +22,7 @@ from fsbot.switch.recording import (
     RecordingDirectory,
     RecordingRefused,
     check_reply,
+    mask_command,
     start_command,
     stop_command,
 )
@@ -112,6 +114,8 @@ class Recorder:
         self._log = log.bind(call_uuid=uuid)
         self._number = 0
         self._asking = Semaphore()
+        self._masked = False
+        self._echoes: Counter[str] = Counter()
         self._running: str | None = None
         """FreeSWITCH's path of the recording that it has confirmed and that we have not stopped."""
         self._stalled = False
@@ -119,12 +123,16 @@ class Recorder:
         self._over = Flag()
         self._watch: gevent.Greenlet | None = None
 
-    def adopt(self, recordings: Sequence[Adopted], active_paths: Collection[str]) -> None:
+    def adopt(
+        self, recordings: Sequence[Adopted], active_paths: Collection[str], *, masked: bool
+    ) -> None:
         """Take over what a former run has had recorded, in the order of their numbers.
 
         active_paths: what FreeSWITCH is writing for this leg at the moment. If it does not
         write the last of them and the leg lives, another one goes on: raises what `start` does.
+        masked: they were, as far as is known.
         """
+        self._masked = masked
         for recording, following in zip_longest(recordings, recordings[1:]):
             self._number = recording.number
             switch_path = recording.switch_path
@@ -178,11 +186,24 @@ class Recorder:
 
     def resynced(self, active_paths: list[str]) -> None:
         """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
+        self._echoes.clear()
         running = self._running
         if running is not None and running not in active_paths:
             self.tape.complete(running)
 
+    def is_echo(self, arguments: str) -> bool:
+        """Whether these arguments of uuid_record, which FreeSWITCH tells everybody, are our own."""
+        if self._echoes[arguments] <= 0:
+            return False
+        self._echoes[arguments] -= 1
+        return True
+
     # What the bot wants
+
+    def mask(self, masked: bool) -> None:
+        """Have FreeSWITCH write zeros instead of sound from now on, or sound again."""
+        self._masked = masked
+        self._spawn(self._follow_mask, masked)
 
     def stop(self) -> None:
         """End the recording now; nothing is recorded after it."""
@@ -237,6 +258,22 @@ class Recorder:
             raise
         self._running = switch_path
         self._log.info("recording", path=str(path))
+        if self._masked:
+            self._mask_file(switch_path, True)
+
+    def _follow_mask(self, masked: bool) -> None:
+        with self._asking:
+            if self._running is not None and masked == self._masked:
+                self._mask_file(self._running, masked)
+
+    def _mask_file(self, switch_path: str, masked: bool) -> None:
+        command = mask_command(self._uuid, switch_path, masked=masked)
+        self._echoes[command.removeprefix("uuid_record ")] += 1
+        try:
+            self._ask(command)
+        except (LegGone, RecordingRefused) as error:
+            if not self._over.is_set():
+                self._complain("mask_refused", f"{error}: the recording holds what is said")
 
     def _ask(self, command: str) -> None:
         """Ask FreeSWITCH, again after every lost link, until it answers or all is over.

@@ -132,6 +132,11 @@ class Recordings(Section):
         False, description="record each leg of a bridged call by itself, not the first in stereo"
     )
     loopback: bool = Field(False, description="record loopback/… channels too")
+    follow_mask: bool = Field(
+        True,
+        description="mask a call's recording, and write nothing, while any other recording of it "
+        "is masked",
+    )
     retention: RecordingsKept = Field(
         "on_close",
         description="when recordings are deleted: once their transcript is complete, some days "
@@ -233,6 +238,15 @@ class Engine(Section):
     )
     min_audio: float = Field(
         0.0, ge=0, le=10, description="seconds of an utterance that its first update waits for"
+    )
+    lag_warning: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="seconds that a call may be behind before the error `lagging` is told",
+    )
+    backlog: Literal["oldest", "newest"] = Field(
+        "oldest", description="what is read first of what is late"
     )
     trace: OptionalPath = Field(
         None,

@@ -1,21 +1,17 @@
 """Transcripts that a bot which was killed has left without their end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from fsbot.audio.pcm import PcmFormat
-from fsbot.hub import in_thread
 from fsbot.recorder import Adopted
 from fsbot.switch.legs import Leg
 from fsbot.switch.recording import UnsafeUuid, check_uuid
-from fsbot.transcript.backlog import Backlog
 from fsbot.transcript.delivery import pending_journals
-from fsbot.transcript.esl_events import EventPublisher
-from fsbot.transcript.journal import Journal, read_what_is_sound
-from fsbot.transcript.ledger import Ledger
+from fsbot.transcript.journal import read_what_is_sound
 from fsbot.transcript.position import TranscriptPosition
 from fsbot.transcript.records import Record
 
@@ -81,24 +77,3 @@ def read_unfinished(directory: Path) -> Iterator[Unfinished]:
             log.warning("journal of a former run not read", path=str(journal), reason=str(error))
             continue
         yield Unfinished(uuid, journal, TranscriptPosition.of(records), tuple(records))
-
-
-def fire_left_over_events(
-    unfinished: Unfinished,
-    publisher: EventPublisher,
-    backlog: Backlog,
-    settled: Callable[[Path], object],
-) -> None:
-    """The transcript is complete, but not all of its events were confirmed."""
-    try:
-        journal = in_thread(Journal, unfinished.journal)
-    except OSError as error:
-        log.warning("events not fired again", call_uuid=unfinished.uuid, reason=str(error))
-        return
-    recordings = unfinished.position.recordings
-    channel_call_uuid = recordings[0].channel_call_uuid if recordings else unfinished.uuid
-    ledger = Ledger(
-        unfinished.uuid, channel_call_uuid, journal, publisher, backlog, settled=settled
-    )
-    ledger.fire_again(unfinished.records)
-    ledger.close()

@@ -73,7 +73,7 @@ class Shelf:
             for number, path in enumerate(paths, start=1)
         ]
         if error:
-            records.append(Failure(**common, sequence=8, error=error, message=""))  # type: ignore[arg-type]
+            records.append(Failure(**common, sequence=8, error=error, message="", over=False))  # type: ignore[arg-type]
         if over:
             end = {"reason": reason, "duration": 1.0, "words": {"caller": 0, "callee": 0}}
             records.append(EndOfTranscript(**common, **end, sequence=9))  # type: ignore[arg-type]

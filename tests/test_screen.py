@@ -49,7 +49,13 @@ def final(text: str, **fields: Any) -> Transcription:
 
 
 FAILURE = Failure(
-    call_uuid="1", sequence=2, emission_time=1.0, emitted_at=1.0, error="x", message="refused\x1b"
+    call_uuid="1",
+    sequence=2,
+    emission_time=1.0,
+    emitted_at=1.0,
+    error="x",
+    message="refused\x1b",
+    over=False,
 )
 
 

@@ -97,6 +97,11 @@ class FollowedFile:
         self._announced = False
         self._swept_size: int | None = None
 
+    @property
+    def unread(self) -> int:
+        """Bytes that were in the file when last looked at, and are not read yet."""
+        return 0 if self._closed else max(0, self.size - self._place.offset)
+
     def read(self, max_bytes: int = READ_BYTES) -> Chunk | None:
         """The next bytes, at most `max_bytes`; waits for them.
 

@@ -80,6 +80,12 @@ class Tape:
         latest = self._recordings[-1] if self._recordings else None
         return latest if latest is not None and not latest.complete else None
 
+    @property
+    def unread_seconds(self) -> float:
+        """Audio that is in the files and not played yet."""
+        unread = sum(recording.file.unread for recording in self._recordings)
+        return unread / self.format.byte_rate
+
     def play(self) -> Iterator[Pieces]:
         """The audio of all recordings as it comes in.
 

@@ -25,7 +25,8 @@ class EngineOptions:
     closed at its quietest moment although speech goes on, at most 28 (the window is 30). min_audio:
     seconds of an utterance that the first update waits for, at least.
     max_context_tokens: text of earlier utterances put before the next as context; 0 is none: on
-    hard audio loops feed on it.
+    hard audio loops feed on it. newest_first: of what has waited for seconds, the newest is read
+    first, so that live calls stay live, instead of the oldest.
     """
 
     chunk: float = 0.7
@@ -40,6 +41,7 @@ class EngineOptions:
     max_utterance: float = 24.0
     min_audio: float = 0.0
     max_context_tokens: int = 0
+    newest_first: bool = False
     endpointer: EndpointerOptions = field(default_factory=EndpointerOptions)
 
     @property

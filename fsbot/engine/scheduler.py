@@ -52,6 +52,10 @@ class StreamHandle:
         """No more will be fed; StreamEnded comes when everything has been transcribed."""
         self._engine.tell(_Finish(self._stream))
 
+    def rest(self) -> None:
+        """No more will be fed for a while: an utterance that is open is over with what there is."""
+        self._engine.tell(_Rest(self._stream))
+
     def cancel(self) -> None:
         """Forget the stream; no further events, not even of an inference that is under way."""
         self._cancelled.set()
@@ -62,6 +66,11 @@ class StreamHandle:
         """Audio fed and not yet listened to, but for what is too short to listen to."""
         unheard = self._fed - self._stream.judged
         return unheard / SAMPLE_RATE if unheard >= LISTEN_SAMPLES else 0.0
+
+    @property
+    def transcribed(self) -> float:
+        """Second of the stream up to which every word has been dealt with."""
+        return self._stream.transcribed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,11 @@ class _Feed:
 
 @dataclass(frozen=True, slots=True)
 class _Finish:
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
     stream: Stream
 
 
@@ -110,7 +124,7 @@ class _Done:
     spent: float
 
 
-_Order = _Open | _Feed | _Finish | _Cancel | _Stop | _Done
+_Order = _Open | _Feed | _Finish | _Rest | _Cancel | _Stop | _Done
 
 
 MOST_WINDOWS = 8
@@ -118,6 +132,9 @@ MOST_WINDOWS = 8
 
 MOST_SECONDS = 24.0
 """Audio in a batch, all windows together: what comes meanwhile waits so long as that takes."""
+
+LATE_SECONDS = 2.0
+"""What has waited for so long is late."""
 
 LISTENING_INTERVAL = 0.03
 """Seconds between two rounds of listening, at least: 20 ms pieces of many streams, judged together,
@@ -248,6 +265,8 @@ class Engine:
                     self.times.audio += len(samples) / SAMPLE_RATE
                 case _Finish(stream):
                     stream.finish()
+                case _Rest(stream):
+                    stream.rest()
                 case _Cancel(stream):
                     self._forget(stream)
                 case _Done(batch, results, spent):
@@ -299,7 +318,11 @@ class Engine:
 
     def _most_urgent(self) -> list[_Run]:
         """The next batch: the most urgent windows, all with as many beams as the first."""
-        waiting = sorted((run for run in self._runs if not run.inferring), key=_urgency)
+        now = time.monotonic()
+        waiting = sorted(
+            (run for run in self._runs if not run.inferring),
+            key=partial(_urgency, now=now, newest_first=self.options.newest_first),
+        )
         if not waiting:
             return []
         share = math.ceil(len(waiting) / self._idle_workers)
@@ -312,7 +335,6 @@ class Engine:
             if batch and (seconds > MOST_SECONDS or len(batch) >= min(share, MOST_WINDOWS)):
                 break
             batch.append(run)
-        now = time.monotonic()
         for run in batch:
             run.inferring = True
             if isinstance(run.task, Update) and run.stream.skips_late_updates:
@@ -370,6 +392,9 @@ def _deliver_last(event: Callable[[], None]) -> None:
         log.exception("last event of a stream not taken")
 
 
-def _urgency(run: _Run) -> tuple[bool, float]:
-    """Utterances that are or may be over before growing ones, then whoever has waited longest."""
-    return isinstance(run.task, Update), run.task.since
+def _urgency(run: _Run, now: float, newest_first: bool) -> tuple[bool, bool, float]:
+    """Utterances that are or may be over before growing ones, then whoever has waited longest; of
+    what is late, if so wished, the newest."""
+    since = run.task.since
+    late = newest_first and now - since > LATE_SECONDS
+    return late, isinstance(run.task, Update), -since if late else since

@@ -40,6 +40,7 @@ def engine_options(settings: Settings) -> EngineOptions:
         max_utterance=settings.vad.max_utterance,
         min_audio=settings.engine.min_audio,
         max_context_tokens=settings.engine.max_context_tokens,
+        newest_first=settings.engine.backlog == "newest",
         endpointer=EndpointerOptions(
             threshold=settings.vad.threshold,
             min_silence=min_silence,

@@ -20,7 +20,6 @@ from fsbot.engine.cadence import Cadence
 from fsbot.engine.diary import Diary
 from fsbot.engine.events import (
     AudioCovered,
-    LanguageDoubted,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -30,15 +29,9 @@ from fsbot.engine.events import (
 )
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
-from fsbot.engine.language import (
-    DETECTION_SECONDS,
-    DOUBT_SECONDS,
-    SURE,
-    LanguageDoubts,
-    detect_language,
-)
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.reader import Reader
 from fsbot.engine.tasks import Close, Preview, Task, Update
 from fsbot.engine.utterance import Utterance
 from fsbot.engine.voice import Voice, prompt_tokens
@@ -46,6 +39,11 @@ from fsbot.engine.voice import Voice, prompt_tokens
 LISTEN_SAMPLES = round(WINDOW_SECONDS * SAMPLE_RATE)
 """Samples judged per listening step: a task that one window lines up is seen before the next, so
 that events don't depend on the pieces in which the audio comes."""
+
+MOST_UNREAD = 45.0
+"""Seconds from the first utterance that waits to be read to what is listened to, at most: the sound
+of what waits is held in memory, and what is not listened to waits in its file. More than the
+longest utterance, which otherwise would never end."""
 
 SEARCH_START = 0.2
 """Seconds after a preview was lined up within which a search for a better text may begin: it is
@@ -71,7 +69,6 @@ class Stream:
         self._cadence = cadence
         self._stream_options = stream_options
         self._emit = emit
-        self._voice: Voice | None = None
         logdir = stream_options.logdir
         self._diary = Diary(logdir) if logdir is not None else None
         self.speech = SpeechProbability()
@@ -79,6 +76,7 @@ class Stream:
         begin = position.begin(options.lead_in)
         self._endpointer = Endpointer(options.endpointer, begin)
         self._audio = AudioBuffer(round(begin * SAMPLE_RATE))
+        self._reader = Reader(model, options, stream_options, self._between)
         self._finals = FinalDecoder(self._between)
         self._judged = self._audio.end
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
@@ -88,15 +86,13 @@ class Stream:
         self._number = position.number
         self._heard_before = position.heard_until
         self._to_go_on = deque(position.utterances)
-        self._doubts: LanguageDoubts | None = None
-        if stream_options.language != "auto":
-            likely = stream_options.auto_languages
-            self._doubts = LanguageDoubts(stream_options.language, likely)
         self._next_update = 0.0
         self._updated = 0.0
         self._spoken_until = self._closed_until = position.closed_until
         self._context = prompt_tokens(model, stream_options.init_prompt)
         self._finishing = False
+        self._resting = False
+        self._covered = begin
         self.tasks: list[Task] = []
         self.at_work = False
         """A job of this stream is under way."""
@@ -104,10 +100,15 @@ class Stream:
     def push(self, samples: NDArray[np.float32]) -> None:
         """Append 16 kHz samples."""
         self._audio.append(samples)
+        self._resting = False
 
     def finish(self) -> None:
         """No more audio will come."""
         self._finishing = True
+
+    def rest(self) -> None:
+        """No audio will come for a while: an utterance that is open is over with what there is."""
+        self._resting = True
 
     @property
     def skips_late_updates(self) -> bool:
@@ -126,10 +127,15 @@ class Stream:
         utterance is decided in time, however long its audio takes to be read.
         """
         unheard = self._audio.end - self._judged
-        if unheard < LISTEN_SAMPLES and not (self._finishing and (unheard or self._unfinished)):
+        if unheard < LISTEN_SAMPLES and not (
+            (self._finishing and (unheard or self._unfinished))
+            or (self._resting and self._open is not None)
+        ):
             return False
         waiting = bool(self.tasks) or self.at_work
-        return self.skips_late_updates or not waiting
+        if self.skips_late_updates:
+            return self._judged - self._oldest_unread() < MOST_UNREAD * SAMPLE_RATE
+        return not waiting
 
     @property
     def ended(self) -> bool:
@@ -147,6 +153,12 @@ class Stream:
         To be called if the stream `wants_to_listen`. What is judged of the window goes to `hear`.
         """
         until = self._judged + LISTEN_SAMPLES
+        if until > self._audio.end and not self._finishing:
+            self._resting = False
+            if (end := self._endpointer.finish()) is not None:
+                # What comes next begins behind all this sound, and perhaps minutes later.
+                self._close(end.at, self._audio.end / SAMPLE_RATE)
+            return False
         if until > self._audio.end:
             # What is left is shorter than a window.
             self._judged = self._audio.end
@@ -219,13 +231,14 @@ class Stream:
         upto = task.upto if isinstance(task, Update) else task.speech.audio_end
         covered = task.decided_at if isinstance(task, Close) else upto
         over = isinstance(task, Close)
-        voice = yield from self._reader(task.utterance.audio_start, upto, over)
+        voice = yield from self._reader.voice(task.utterance.audio_start, upto, over)
         if voice is None:
             return
         reading = self._read(task, voice)
         if self._diary is not None:
             reading = self._diary.noted(reading, task.utterance.number, voice.tokenizer)
         yield from reading
+        self._covered = max(self._covered, covered)
         self._emit(AudioCovered(task.utterance.number, covered))
 
     def _read(self, task: Task, voice: Voice) -> Job[None]:
@@ -264,7 +277,8 @@ class Stream:
         if (words := utterance.flush(voice, text)) is not None:
             self._emit(words)
         self._emit(utterance.final(voice, text, decided_at))
-        self._doubt_language(utterance, voice, text)
+        if (doubt := self._reader.doubt(utterance.number, voice, text)) is not None:
+            self._emit(doubt)
 
     def _decode(
         self, utterance: Utterance, voice: Voice, speech: Speech, search_until: float
@@ -276,6 +290,24 @@ class Stream:
 
     def _between(self, start: float, end: float) -> NDArray[np.float32]:
         return self._audio.slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+
+    @property
+    def transcribed(self) -> float:
+        """Second of the stream up to which every word has been dealt with."""
+        judged = self._judged / SAMPLE_RATE
+        if self._open is None and not self.tasks and not self.at_work:
+            return judged
+        return min(judged, max(self._covered, self._oldest_unread() / SAMPLE_RATE))
+
+    def _oldest_unread(self) -> int:
+        """Sample at which the first utterance begins that is not read to its end."""
+        utterances = [task.utterance for task in self.tasks]
+        if self.at_work and self._reading is not None:
+            utterances.append(self._reading)
+        elif not utterances and self._open is not None:
+            utterances.append(self._open)
+        starts = [utterance.audio_start for utterance in utterances]
+        return round(min(starts) * SAMPLE_RATE) if starts else self._judged
 
     def _oldest_needed(self) -> int:
         endpointer = self._options.endpointer
@@ -361,35 +393,3 @@ class Stream:
         self._spoken_until, self._closed_until = speech.end, decided_at
         now = max(decided_at, self._endpointer.now)
         self._emit(UtteranceEnded(utterance.number, speech.end, now))
-
-    def _doubt_language(self, utterance: Utterance, voice: Voice, text: FinalText) -> None:
-        if self._doubts is None or text.speech.end - text.speech.start < DOUBT_SECONDS:
-            return
-        other = self._doubts.judge(voice.tokenizer, text.watched)
-        if other is not None:
-            given = self._stream_options.language
-            self._emit(LanguageDoubted(utterance.number, given, other.language, other.probability))
-
-    def _speak(self, language: str) -> Voice:
-        options = self._stream_options
-        return Voice.of(self._model, self._options, language, options.task, options.static_prompt)
-
-    def _reader(self, start: float, upto: float, over: bool) -> Job[Voice | None]:
-        """The voice to read that audio with; None while too little of it tells the language."""
-        if self._voice is None:
-            language = self._stream_options.language
-            if language == "auto":
-                enough = upto - start >= DETECTION_SECONDS
-                if not enough and not over:
-                    return None
-                detected = yield from detect_language(
-                    self._model,
-                    self._between(start, upto),
-                    self._options.padding,
-                    self._stream_options.auto_languages,
-                )
-                if not enough or detected.probability < SURE:
-                    return self._speak(detected.language)
-                language = detected.language
-            self._voice = self._speak(language)
-        return self._voice

@@ -20,7 +20,7 @@ from fsbot.switch.errors import (
 log = structlog.get_logger("fsbot.switch")
 
 SHORTEST_WAIT = 1.0
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 5.0
 _SAME_COMPLAINT_EVERY = 60.0
 
 
@@ -41,7 +41,7 @@ class Endpoint:
 
 
 def waiting_times() -> Iterator[float]:
-    """Seconds before each next attempt: 1 to 2, then doubling up to 15 to 30, for ever.
+    """Seconds before each next attempt: 1 to 2, then up to 2.5 to 5, for ever.
 
     The random half keeps the clients of a restarted FreeSWITCH from coming back as one.
     """

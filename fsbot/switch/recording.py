@@ -100,6 +100,14 @@ def stop_command(uuid: str, switch_path: str) -> str:
     return f"uuid_record {check_uuid(uuid)} stop {switch_path}"
 
 
+def mask_command(uuid: str, switch_path: str, *, masked: bool) -> str:
+    """The API command that has zeros written instead of sound, or sound again; time goes on.
+
+    Raises UnsafeUuid.
+    """
+    return f"uuid_record {check_uuid(uuid)} {'mask' if masked else 'unmask'} {switch_path}"
+
+
 def check_reply(command: str, reply: str) -> None:
     """Raises RecordingRefused unless the reply to a command of this module begins with `+OK`.
 

@@ -1,6 +1,5 @@
 """Records as CUSTOM events of FreeSWITCH, delivered at least once and in order."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from fsbot.switch.errors import ConnectionLost, EslError
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
-    Failure,
     Record,
     StartOfSpeech,
     Transcription,
@@ -150,15 +148,3 @@ class EventPublisher:
                 # It would fail again for ever, and all later events with it.
                 log.exception("event cannot be sent", subclass=event.subclass)
                 return
-
-
-def publish_failure(publisher: EventPublisher, uuid: str, error: str, message: str) -> None:
-    """A `fsbot::error` that belongs to no transcript, and so has no number of its own.
-
-    uuid: the leg that it is about, empty if it is about none.
-    """
-    now = time.time()
-    record = Failure(
-        call_uuid=uuid, sequence=1, emission_time=0.0, emitted_at=now, error=error, message=message
-    )
-    publisher.publish(event_of(record, uuid))

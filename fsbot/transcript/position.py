@@ -10,6 +10,7 @@ from fsbot.engine.position import OpenUtterance, StreamPosition
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
+    Mark,
     Record,
     SideName,
     StartOfSpeech,
@@ -96,30 +97,37 @@ class _Side:
 @dataclass(frozen=True, slots=True)
 class TranscriptPosition:
     """recordings: the records that announced them; positions, words (of final texts), languages:
-    by side. over: the transcript has its end."""
+    by side. over: the transcript has its end. hidden: stretches in which nothing is to be heard, in
+    seconds since the answer; the end of one that goes on is infinite."""
 
     recordings: tuple[StartOfTranscript, ...]
     positions: dict[SideName, StreamPosition]
     words: dict[SideName, int]
     languages: dict[SideName, str]
     over: bool
+    hidden: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "TranscriptPosition":
         """From all records of a transcript, in their order."""
         recordings: list[StartOfTranscript] = []
         sides: dict[SideName, _Side] = {"caller": _Side(), "callee": _Side()}
+        hidden: list[tuple[float, float]] = []
         over = False
         for record in records:
             match record:
                 case StartOfTranscript():
                     if over:
                         # The leg was taken once more, after a shutdown: on a tape of its own.
-                        recordings, over = [], False
+                        recordings, hidden, over = [], [], False
                         sides = {name: _Side(side.number) for name, side in sides.items()}
                     recordings.append(record)
                 case EndOfTranscript():
                     over = True
+                case Mark(mark="mask" | "pause", start=start):
+                    hidden.append((start, math.inf))
+                case Mark(mark="unmask" | "resume", start=end) if hidden:
+                    hidden[-1] = (hidden[-1][0], end)
                 case StartOfSpeech() | EndOfUtterance() | Transcription():
                     sides[record.side].take(record)
         return cls(
@@ -128,6 +136,7 @@ class TranscriptPosition:
             {name: side.words for name, side in sides.items()},
             {name: side.language for name, side in sides.items()},
             over,
+            tuple(hidden),
         )
 
 

@@ -22,6 +22,8 @@ SideName = Literal["caller", "callee"]
 
 EndReason = Literal["hangup", "stopped", "refused", "lost", "shutdown", "failed", "recovered"]
 
+MarkName = Literal["hold", "unhold", "mask", "unmask", "pause", "resume", "transfer"]
+
 AudioSeconds = Annotated[
     float,
     Field(
@@ -143,16 +145,35 @@ class EndOfTranscript(_Record):
     words: dict[SideName, int] = Field(description="words of the final texts")
 
 
+class Mark(_Record):
+    """Something happened to the call that its words do not tell."""
+
+    kind: Literal["mark"] = "mark"
+    mark: MarkName = Field(
+        description="the far end holds the call; the sound is masked, or transcription is paused, "
+        "and what is said is neither heard nor written; the call has another party"
+    )
+    start: Seconds
+    party: Text = Field(description="number or name of the new party after a transfer, or empty")
+
+
 class Failure(_Record):
     """Something went wrong with this call; `end_of_transcript` says whether it went on."""
 
     kind: Literal["error"] = "error"
     error: str = Field(description="a fixed name, e.g. recording_refused")
     message: Text
+    over: bool = Field(description="the trouble of that name is over")
 
 
 Record = (
-    StartOfTranscript | StartOfSpeech | Transcription | EndOfUtterance | EndOfTranscript | Failure
+    StartOfTranscript
+    | StartOfSpeech
+    | Transcription
+    | EndOfUtterance
+    | EndOfTranscript
+    | Mark
+    | Failure
 )
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])

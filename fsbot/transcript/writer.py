@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -18,12 +18,17 @@ from fsbot.engine.events import (
 from fsbot.transcript.records import (
     Alternative,
     EndOfUtterance,
+    Mark,
+    MarkName,
     Record,
     SideName,
     SpokenWord,
     StartOfSpeech,
     Transcription,
 )
+
+BEHIND = 0.001
+"""Seconds behind a position, which are certainly behind a hole that begins there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,10 @@ class TranscriptWriter:
         put: Callable[[Record], None],
         first_sequence: int = 1,
         now: Callable[[], float] = time.time,
+        hides: Callable[[float], bool] = lambda moment: False,
     ) -> None:
         """zero: Unix time of the answer. wall: Unix time at which audio was in its file, by second
-        of the side's audio.
+        of the side's audio. hides: whether words that end at a Unix time are to be withheld.
         """
         self.call_uuid = call_uuid
         self.words: dict[SideName, int] = {"caller": 0, "callee": 0}
@@ -56,6 +62,7 @@ class TranscriptWriter:
         self._put = put
         self._next = first_sequence
         self._now = now
+        self._hides = hides
 
     def write(self, kind: type[Record], **fields: Any) -> None:
         """A record of any kind; call, sequence and times are filled in."""
@@ -74,9 +81,15 @@ class TranscriptWriter:
         """The record of something the engine said; events about the stream itself have none."""
         match event:
             case SpeechStarted():
-                start, audio_start = self._at(event.at), round(event.at, 3)
+                start, audio_start = self._from(event.at), round(event.at, 3)
                 self._of_side(StartOfSpeech, channel, event, start=start, audio_start=audio_start)
-            case WordsCommitted():
+            case WordsCommitted(words=words, spoken=spoken, tentative=tentative):
+                event = replace(
+                    event,
+                    words=self._shown(words),
+                    spoken=self._shown(spoken),
+                    tentative=self._shown(tentative),
+                )
                 self._live(channel, event)
             case UtteranceEnded():
                 end = self._at(event.last_speech)
@@ -89,8 +102,15 @@ class TranscriptWriter:
                     silence=silence,
                     audio_end=round(event.last_speech, 3),
                 )
-            case UtteranceFinal():
-                self._final(channel, event)
+            case UtteranceFinal(words=words):
+                self._final(channel, replace(event, words=self._shown(words)))
+
+    def mark(self, mark: MarkName, at: float, party: str = "") -> None:
+        """Something befell the call at Unix time `at`."""
+        self.write(Mark, mark=mark, start=round(at - self._zero, 3), party=party)
+
+    def _shown(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
+        return tuple(word for word in words if not self._hides(self._wall(word.end)))
 
     def _live(self, channel: Channel, event: WordsCommitted) -> None:
         words = event.words or event.tentative
@@ -138,7 +158,7 @@ class TranscriptWriter:
             Transcription,
             channel,
             event,
-            start=self._at(start),
+            start=self._from(start),
             end=self._at(end),
             audio_start=round(start, 3),
             audio_end=round(end, 3),
@@ -166,7 +186,7 @@ class TranscriptWriter:
             words=tuple(
                 SpokenWord(
                     word=word.text,
-                    start_time=self._at(word.start),
+                    start_time=self._from(word.start),
                     end_time=self._at(word.end),
                     confidence=round(word.probability, 4),
                 )
@@ -176,3 +196,7 @@ class TranscriptWriter:
 
     def _at(self, seconds: float) -> float:
         return round(self._wall(seconds) - self._zero, 3)
+
+    def _from(self, seconds: float) -> float:
+        """When something begins: behind a hole, if it is there that the hole is."""
+        return round(self._wall(seconds + BEHIND) - BEHIND - self._zero, 3)

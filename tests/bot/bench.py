@@ -33,6 +33,7 @@ KINDS = (
     "transcription",
     "end_of_utterance",
     "end_of_transcript",
+    "mark",
     "error",
 )
 PATIENCE = 120.0

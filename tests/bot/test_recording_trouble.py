@@ -9,7 +9,7 @@ import pytest
 from bench import Bench, Listener, errors, finals, joined, likeness, of_kind, silence, words
 from gevent import Greenlet
 
-import fsbot.call
+import fsbot.listening
 import fsbot.recorder
 from fsbot.engine.inference import Job
 from fsbot.engine.stream import Stream
@@ -176,7 +176,7 @@ def test_a_failing_stream_harms_no_other_and_its_call_still_ends(
 
     monkeypatch.setattr(Stream, "work", fail_in_english)
     # Less than what comes after the failure: audio for a dead stream must not be waited for.
-    monkeypatch.setattr(fsbot.call, "MOST_PENDING_SECONDS", 1.0)
+    monkeypatch.setattr(fsbot.listening, "MOST_PENDING_SECONDS", 1.0)
     bench.start()
     failing = switch.place(CallScript(utterance, variables={"fsbot_language": "en"}))
     other = switch.place(CallScript(utterance))

@@ -328,7 +328,7 @@ def test_a_language_is_kept_once_it_is_sure(
         yield from ()
         return detections.pop(0)
 
-    monkeypatch.setattr("fsbot.engine.stream.detect_language", detect)
+    monkeypatch.setattr("fsbot.engine.reader.detect_language", detect)
     detected = transcribe(speech_model, sound("utterance-fr"), stream_options=StreamOptions("auto"))
     check_contract(detected)
     assert not detections, "asked again while it was not sure, and never afterwards"

@@ -139,7 +139,7 @@ class TestRoles:
         roles = LegRoles()
         assert roles.observe(channel_event("CHANNEL_CREATE")) is Role.A
         assert roles.observe(channel_event(Other_Type="originator")) is Role.A
-        assert roles.settle("u", Role.B) is Role.A
+        assert roles.settle(leg(uuid="u"), Role.B) is Role.A
         assert roles.observe(channel_event("CHANNEL_DESTROY", Other_Type="originator")) is Role.A
         assert len(roles) == 0
 
@@ -159,11 +159,11 @@ class TestRoles:
     def test_legs_that_vanished_are_forgotten(self):
         roles = LegRoles()
         for uuid in "abc":
-            roles.settle(uuid, Role.B)
+            roles.settle(leg(uuid=uuid), Role.B)
         roles.keep_only(["b", "x"])
 
         assert len(roles) == 1
-        assert roles.settle("b", Role.A) is Role.B
+        assert roles.settle(leg(uuid="b"), Role.A) is Role.B
 
     @pytest.mark.parametrize(
         ("name", "other", "role"),

@@ -6,6 +6,7 @@ from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
     Failure,
+    Mark,
     Record,
     SpokenWord,
     StartOfSpeech,
@@ -64,11 +65,12 @@ def one_of_each() -> list[Record]:
             latency_ms=480.5,
         ),
         EndOfUtterance(**side, **at, sequence=4, end=0.9, silence=0.512, audio_end=0.89),  # type: ignore[arg-type]
-        Failure(call_uuid=UUID, **at, sequence=5, error="no_audio", message="« rien »"),
+        Failure(call_uuid=UUID, **at, sequence=5, error="no_audio", message="« rien »", over=False),
+        Mark(call_uuid=UUID, **at, sequence=6, mark="transfer", start=4.5, party="0612345678"),
         EndOfTranscript(
             call_uuid=UUID,
             **at,
-            sequence=6,
+            sequence=7,
             reason="hangup",
             duration=6.9,
             words={"caller": 1, "callee": 0},

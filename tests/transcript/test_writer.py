@@ -51,7 +51,7 @@ def test_one_sequence_over_sides_and_kinds() -> None:
     desk = Desk(first_sequence=4)
     desk.writer.write_event(CALLER, SpeechStarted(1, 0.5))
     desk.writer.write_event(CALLEE, SpeechStarted(1, 0.7))
-    desk.writer.write(Failure, error="no_audio", message="")
+    desk.writer.write(Failure, error="no_audio", message="", over=False)
     desk.writer.write_event(CALLER, StreamEnded(3.0))
     assert [record.sequence for record in desk.records] == [4, 5, 6]
     assert {record.call_uuid for record in desk.records} == {UUID}

@@ -1,0 +1,63 @@
+"""Who has a recording masked, as FreeSWITCH tells it.
+
+mask and unmask fire no event of their own: an API event carries the command, CHANNEL_EXECUTE the
+dialplan's application (FACTS.md 8; mod_commands.c, mod_dptools.c).
+"""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from fsbot.masking import CONTROL
+from fsbot.switch.codec import Event
+
+log = structlog.get_logger("fsbot.bot")
+
+_BY_COMMAND = {"mask": True, "unmask": False}
+_BY_APPLICATION = {"record_session_mask": True, "record_session_unmask": False}
+_BY_CONTROL = {"pause": True, "resume": False}
+
+
+@dataclass(frozen=True, slots=True)
+class MaskChange:
+    """A recording of a leg is masked since Unix time `at`, or no longer.
+
+    who: the recording's path, or CONTROL if a client asks the bot itself. arguments: those of
+    uuid_record, empty if it was not used.
+    """
+
+    uuid: str
+    who: str
+    masked: bool
+    at: float
+    arguments: str = ""
+
+
+def mask_change(event: Event) -> MaskChange | None:
+    """What an event has to say of that; None for all others, whatever strangers put into them."""
+    headers = event.headers
+    at = event_time(event)
+    match event.name:
+        case "API" if headers.get("API-Command").lower() == "uuid_record":
+            arguments = headers.get("API-Command-Argument").strip()
+            uuid, action, path, *_ = [*arguments.split(" "), "", "", ""]
+            if (masked := _BY_COMMAND.get(action.lower())) is not None and path:
+                return MaskChange(uuid, path, masked, at, arguments)
+        case "CHANNEL_EXECUTE":
+            masked = _BY_APPLICATION.get(headers.get("Application"))
+            path = headers.get("Application-Data").strip()
+            if masked is not None and path:
+                return MaskChange(headers.get("Unique-ID"), path, masked, at)
+        case "CUSTOM" if event.subclass == CONTROL:
+            wish = headers.get("Fsbot-Command").strip().lower()
+            if (masked := _BY_CONTROL.get(wish)) is not None:
+                return MaskChange(headers.get("Call-UUID"), CONTROL, masked, at)
+            log.warning("fsbot::control without pause or resume", command=wish[:40])
+    return None
+
+
+def event_time(event: Event) -> float:
+    """Unix seconds at which FreeSWITCH made the event; now, if it does not say."""
+    text = event.headers.get("Event-Date-Timestamp")
+    return int(text) / 1_000_000 if text.isdecimal() else time.time()

@@ -1,0 +1,124 @@
+"""More than the engine can do at the moment: what waits, what is read first, what is held."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hearing import FRENCH, PATIENCE, RATE, Heard, between, check_contract, silence, sound
+
+from fsbot.engine.events import StreamEnded
+from fsbot.engine.model import SpeechModel
+from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.scheduler import Engine, _urgency
+from fsbot.engine.stream import MOST_UNREAD
+from fsbot.engine.tasks import Close, Update
+
+
+def wait_for(condition) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_utterance_is_over_when_no_more_audio_comes_for_a_while(
+    speech_model: SpeechModel,
+) -> None:
+    """And what comes later is another one, behind all that there was."""
+    engine = Engine(speech_model, EngineOptions())
+    engine.start()
+    try:
+        heard = Heard()
+        stream = engine.open(FRENCH, heard.take)
+        said = sound("utterance-fr")
+        stream.feed(between(said, 0.0, 2.75))
+        wait_for(lambda: stream.pending_seconds == 0)
+        assert not heard.ends
+        stream.rest()
+        wait_for(lambda: heard.finals)
+        assert heard.finals[0].words[-1].end <= 2.75
+        stream.rest()  # once more is no more
+        stream.feed(between(said, 2.75, 7.0))
+        stream.finish()
+        heard.wait()
+    finally:
+        engine.stop()
+    check_contract(heard)
+    assert heard.starts[1].at >= 2.75
+    assert heard.final_text.startswith("le numéro composé n'est pas en")
+    assert heard.final_text.endswith("nouveau")
+    assert heard.events[-1] == StreamEnded(len(between(said, 0.0, 7.0)) / RATE)
+
+
+def test_a_stream_that_rests_in_silence_says_nothing(babbler: SpeechModel) -> None:
+    engine = Engine(babbler, EngineOptions())
+    engine.start()
+    try:
+        heard = Heard()
+        stream = engine.open(FRENCH, heard.take)
+        stream.feed(silence(1.01))
+        stream.rest()
+        stream.finish()
+        heard.wait()
+    finally:
+        engine.stop()
+    assert heard.events == [StreamEnded(1.01)]
+
+
+def test_what_waits_to_be_read_is_not_listened_to_for_ever(
+    speech_model: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sound of what waits is in memory: so not all of an hour may wait."""
+    may_read = threading.Event()
+    engine = Engine(speech_model, EngineOptions())
+    infer = engine._infer
+
+    def late(windows):  # type: ignore[no-untyped-def]
+        may_read.wait(PATIENCE)
+        return infer(windows)
+
+    monkeypatch.setattr(engine, "_infer", late)
+    engine.start()
+    try:
+        heard = Heard()
+        stream = engine.open(StreamOptions(), heard.take)
+        spoken = np.concatenate([sound("utterance-fr"), silence(1.0)])
+        rounds = int(3 * MOST_UNREAD / (len(spoken) / RATE))
+        for _ in range(rounds):
+            stream.feed(spoken)
+        stream.finish()
+        wait_for(lambda: stream._stream.judged > MOST_UNREAD * RATE / 2)
+        time.sleep(0.5)
+        assert stream._stream.judged <= (MOST_UNREAD + 2) * RATE
+        assert stream.transcribed < 2.0
+        may_read.set()
+        heard.wait()
+    finally:
+        may_read.set()
+        engine.stop()
+    check_contract(heard)
+    assert heard.final_text.count("nouveau") == rounds
+    assert stream.transcribed == pytest.approx(rounds * len(spoken) / RATE)
+
+
+def run(task: type[Update] | type[Close], since: float) -> SimpleNamespace:
+    made = Update(None, 0.0, since) if task is Update else Close(None, None, 0.0, since)  # type: ignore[arg-type]
+    return SimpleNamespace(task=made)
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "order"),
+    [
+        (False, ["close -60", "close -30", "close -1", "update -40", "update 0"]),
+        (True, ["close -1", "update 0", "close -30", "close -60", "update -40"]),
+    ],
+)
+def test_what_is_read_first_of_what_is_late(newest_first: bool, order: list[str]) -> None:
+    runs = {
+        f"{kind.__name__.lower()} {since}": run(kind, 1000.0 + since)
+        for kind, since in ((Close, -60), (Close, -30), (Close, -1), (Update, -40), (Update, 0))
+    }
+    found = sorted(runs, key=lambda name: _urgency(runs[name], 1000.0, newest_first))  # type: ignore[arg-type]
+    assert found == order

@@ -1,0 +1,80 @@
+"""Masked stretches by the clock."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fsbot.masking import Masking
+from fsbot.switch.codec import Event, Headers
+from fsbot.switch.masks import MaskChange, mask_change
+
+
+def sound(seconds: float) -> list[np.ndarray]:
+    return [np.ones(round(seconds * 16000), np.float32) for _ in range(2)]
+
+
+def test_a_stretch_lasts_until_the_last_who_wants_it_is_content() -> None:
+    masking = Masking()
+    assert masking.begin("a", 10.0)
+    assert not masking.begin("b", 11.0)
+    assert not masking.end("a", 12.0)
+    assert masking.active
+    assert not masking.end("nobody", 12.5)
+    assert masking.end("b", 13.0)
+    assert not masking.active
+    assert [masking.hides(at) for at in (10.0, 10.1, 12.9, 13.1)] == [False, True, True, False]
+
+
+def test_sound_is_silent_exactly_where_it_is_wanted_silent() -> None:
+    masking = Masking()
+    masking.begin("a", 100.25)
+    left, right = masking.silence(sound(1.0), 100.0)
+    assert np.flatnonzero(left == 0)[0] == 4000
+    assert not left[4000:].any()
+    assert right[:4000].all()
+    masking.end("a", 100.75)
+    left, _ = masking.silence(sound(1.0), 100.0)
+    assert (left[4000:12000] == 0).all()
+    assert left[12000:].all()
+    before = sound(0.25)
+    assert masking.silence(before, 100.0)[0] is before[0]
+
+
+def test_a_stretch_that_a_former_run_has_not_ended_goes_on_until_anybody_ends_it() -> None:
+    masking = Masking([(1.0, 2.0), (5.0, math.inf)])
+    assert masking.active
+    assert masking.hides(1.5)
+    assert not masking.hides(3.0)
+    assert masking.hides(1e9)
+    assert masking.end("whoever", 8.0)
+    assert not masking.hides(9.0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "change"),
+    [
+        (
+            {"API-Command": "uuid_record", "API-Command-Argument": "u mask /tmp/x.wav"},
+            ("u", "/tmp/x.wav", True, "u mask /tmp/x.wav"),
+        ),
+        (
+            {"API-Command": "UUID_RECORD", "API-Command-Argument": " u UNMASK /tmp/x.wav "},
+            ("u", "/tmp/x.wav", False, "u UNMASK /tmp/x.wav"),
+        ),
+        ({"API-Command": "uuid_record", "API-Command-Argument": "u start /tmp/x.wav"}, None),
+        ({"API-Command": "uuid_record", "API-Command-Argument": "u mask"}, None),
+        ({"API-Command": "uuid_record"}, None),
+        ({"API-Command": "status", "API-Command-Argument": "u mask /x"}, None),
+    ],
+)
+def test_what_the_api_event_says(
+    headers: dict[str, str], change: tuple[str, str, bool, str] | None
+) -> None:
+    stamp = {"Event-Name": "API", "Event-Date-Timestamp": "1500000"}
+    found = mask_change(Event(Headers([*(stamp | headers).items()])))
+    if change is None:
+        assert found is None
+    else:
+        uuid, who, masked, arguments = change
+        assert found == MaskChange(uuid, who, masked, 1.5, arguments)
