@@ -246,6 +246,9 @@ class Call:
         except (FollowError, OSError) as error:
             self._because("failed")
             self._complain("recording_unreadable", str(error))
+        except gevent.GreenletExit:
+            self._complain("unfinished", "the bot ends before all is heard: the recording stays")
+            raise
         except LegGone as reason:
             self._log.info("call not recorded", reason=str(reason))
         except Exception:

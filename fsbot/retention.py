@@ -248,7 +248,7 @@ def _read(day: int, name: str) -> Kept | None:
                 case StartOfTranscript() as start:
                     paths.append(start.path)
                     ended_at = None
-                case Failure(error="engine"):
+                case Failure(error="engine" | "unfinished"):
                     heard = False
                 case EndOfTranscript() as end:
                     ended_at = end.emitted_at

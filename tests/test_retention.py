@@ -99,7 +99,9 @@ def test_recordings_go_with_the_end_of_their_transcript(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"over": False}, {"reason": "failed"}, {"error": "engine"}], ids=str
+    "told",
+    [{"over": False}, {"reason": "failed"}, {"error": "engine"}, {"error": "unfinished"}],
+    ids=str,
 )
 def test_what_was_not_heard_to_its_end_stays(shelf: Shelf, told: dict[str, object]) -> None:
     recording = shelf.recording("a")

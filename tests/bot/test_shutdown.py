@@ -56,15 +56,19 @@ def test_what_takes_too_long_is_given_up(
     monkeypatch.setattr(fsbot.bot, "FINISHING_SECONDS", 0.5)
     # An engine far behind: what it has been given is never heard.
     monkeypatch.setattr(Stream, "wants_to_listen", False)
-    bench.start()
+    bench.start(recordings={"retention": "on_close"})
     call = switch.place(CallScript(utterance))
     bench.wait(lambda: bench.recorded(call.uuid))
     gevent.sleep(1.0)
     bench.stop()
     records = bench.journal(call.uuid)
     assert end_of(records).reason == "shutdown"
+    assert errors(records) == ["unfinished"]
     assert len(of_kind(records, StartOfTranscript)) == 1
     bench.wait(lambda: len(listener.of(call.uuid)) == len(records))
+    bench.wait(lambda: not list(bench.transcripts.glob("*/*.pending")))
+    gevent.sleep(0.5)
+    assert bench.recorded(call.uuid)[0].stat().st_size
 
 
 def test_stopped_while_freeswitch_is_out_of_reach(
