@@ -166,7 +166,7 @@ class Bot:
             metrics = MetricsServer(settings.metrics, self._figures.collect)
         self._manager.watch(lambda seconds: in_thread(self._engine.answers, seconds))
         finishing = gevent.spawn(self._finish)
-        watching = gevent.spawn(self._disk_watch(publisher).run)
+        watching = gevent.spawn(self._disk_watch().run)
         sweeping = gevent.spawn(self._retention.run)
         try:
             self._link.run()
@@ -186,7 +186,7 @@ class Bot:
             _report_hub(watchdog)
             watchdog.close()
 
-    def _disk_watch(self, publisher: EventPublisher) -> DiskWatch:
+    def _disk_watch(self) -> DiskWatch:
         settings = self._settings
         studio = self._house.studio
         return DiskWatch(

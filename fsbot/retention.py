@@ -104,16 +104,23 @@ class Retention:
             if self._keep_transcripts != "forever":
                 self._sweep_transcripts(top, days)
 
+    def _journals(self, day: int) -> Iterator[str]:
+        """What may be journals of calls that are over."""
+        for name in os.listdir(day):
+            found = _JOURNAL.fullmatch(name)
+            if found and found[1] not in self._in_use():
+                yield name
+
     # Recordings
 
     def _sweep_recordings(self, top: int, days: list[str]) -> None:
         uuids = self._recorded_uuids()
         for day_name in days if uuids else ():
             with suppress(OSError), _opened(day_name, top) as day:
-                for name in os.listdir(day):
-                    found = _JOURNAL.fullmatch(name)
-                    if found and found[1] in uuids and found[1] not in self._in_use():
-                        self._sweep_recordings_of(day, name)
+                for name in self._journals(day):
+                    if name.removesuffix(".jsonl") in uuids:
+                        with _told(name):
+                            self._sweep_recordings_of(day, name)
 
     def _recorded_uuids(self) -> set[str]:
         """Legs of which there is a file that may be a recording."""
@@ -159,10 +166,10 @@ class Retention:
         for day_name in days:
             with suppress(OSError), _opened(day_name, top) as day:
                 deleted = False
-                for name in os.listdir(day):
-                    found = _JOURNAL.fullmatch(name)
-                    if found and found[1] not in self._in_use() and self._is_old(day, name):
-                        deleted |= self._delete_transcript(day_name, day, name)
+                for name in self._journals(day):
+                    with _told(name):
+                        if self._is_old(day, name):
+                            deleted |= self._delete_transcript(day_name, day, name)
                 if deleted:
                     os.rmdir(day_name, dir_fd=top)  # refused unless it is empty
 
@@ -195,6 +202,15 @@ def _opened(directory: Path | str, parent: int | None = None) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def _told(journal: str) -> Iterator[None]:
+    """What goes wrong with one file does not keep the others."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("not deleted", journal=journal, reason=str(error))
+
+
 def _is_file(directory: int, name: str) -> bool:
     return stat.S_ISREG(os.lstat(name, dir_fd=directory).st_mode)
 
@@ -212,7 +228,9 @@ def _read(day: int, name: str) -> Kept | None:
     """What a journal says; None if it is none of the bot's. Raises OSError."""
     if not _is_file(day, name):
         return None
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=day)
+    # Without waiting: it may have become a pipe.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=day)
     with os.fdopen(descriptor, "rb") as file:
         lines = file.read().split(b"\n")
     try:

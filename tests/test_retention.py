@@ -99,7 +99,9 @@ def test_recordings_go_with_the_end_of_their_transcript(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"over": False}, {"reason": "failed"}, {"error": "engine"}], ids=str
+    "told",
+    [{"over": False}, {"reason": "failed"}, {"error": "engine"}],
+    ids=str,
 )
 def test_what_was_not_heard_to_its_end_stays(shelf: Shelf, told: dict[str, object]) -> None:
     recording = shelf.recording("a")
@@ -183,16 +185,39 @@ def test_files_of_others_stay(shelf: Shelf, tmp_path: Path) -> None:
     ):
         (day / name).write_text(text)
         os.utime(day / name, (0, 0))
+    os.mkfifo(day / "pipe.jsonl")
+    os.utime(day / "pipe.jsonl", (0, 0))
     (shelf.transcripts / "elsewhere").mkdir()
     (shelf.transcripts / "elsewhere" / "a.jsonl").write_text((day / "a.jsonl").read_text())
     (shelf.transcripts / "2026-11-20").mkdir()
     shelf.retention(1.0, 1.0).sweep()
     assert not (day / "a.jsonl").exists()
     assert all(path.exists() for path in paths)
-    names = {"foreign.jsonl", "empty.jsonl", "notes.txt", "moved.jsonl"}
+    names = {"foreign.jsonl", "empty.jsonl", "notes.txt", "moved.jsonl", "pipe.jsonl"}
     assert {path.name for path in day.iterdir()} == names
     assert (shelf.transcripts / "elsewhere" / "a.jsonl").exists()
     assert (shelf.transcripts / "2026-11-20").exists()
+
+
+def test_one_file_that_cannot_be_deleted_does_not_keep_the_others(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, log_lines: list[dict[str, object]]
+) -> None:
+    recordings = [shelf.recording(uuid) for uuid in "abc"]
+    for uuid, recording in zip("abc", recordings, strict=True):
+        shelf.journal(uuid, recording)
+    unlink = os.unlink
+
+    def refuse_b(path: str, *, dir_fd: int) -> None:
+        # As an immutable file does, which only root could make here.
+        if path == "b-1.raw":
+            raise PermissionError(1, "Operation not permitted", path)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", refuse_b)
+    shelf.retention().sweep()
+    monkeypatch.undo()
+    assert [recording.exists() for recording in recordings] == [False, True, False]
+    assert [line["journal"] for line in log_lines if line["event"] == "not deleted"] == ["b.jsonl"]
 
 
 def test_no_symbolic_link_is_followed_or_deleted(shelf: Shelf, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Ledger:
         earlier = backlog.enter(self)
         if earlier is not None:
             self._unwritten, self._cut_at = earlier._hand_over(), earlier._cut_at
+            self._last = earlier._last
         self._greenlet = gevent.spawn(self._work)
         self._greenlet.name = f"ledger {call_uuid}"
 
