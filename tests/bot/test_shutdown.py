@@ -2,7 +2,7 @@
 
 import gevent
 import pytest
-from bench import PATIENCE, Bench, Listener, of_kind, silence
+from bench import PATIENCE, Bench, Listener, errors, of_kind, silence
 
 import fsbot.bot
 from fsbot.engine.stream import Stream
