@@ -10,6 +10,7 @@ from gevent.event import Event as Flag
 from fsbot.audio.follower import Follower
 from fsbot.call import Call
 from fsbot.disk import DiskWatch
+from fsbot.dispatch import EVENTS, MASKING_EVENTS, Dispatcher
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
 from fsbot.figures import Figures
@@ -20,18 +21,16 @@ from fsbot.log import flush
 from fsbot.masking import CONTROL
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.metrics import MetricsServer
-from fsbot.recorder import Studio
 from fsbot.retention import Retention
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
 from fsbot.shutdown import finish
 from fsbot.signals import on_stop_signal
-from fsbot.switch.codec import Event
+from fsbot.studio import Studio
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, LegFilter, LegRoles, Role
 from fsbot.switch.link import Endpoint, Link
-from fsbot.switch.masks import MaskChange, event_time, mask_change
 from fsbot.switch.recording import (
     UnsafeUuid,
     check_uuid,
@@ -47,18 +46,6 @@ from fsbot.unfinished import Unfinished, read_unfinished
 
 log = structlog.get_logger("fsbot.bot")
 
-EVENTS = (
-    "CHANNEL_CREATE",
-    "CHANNEL_ANSWER",
-    "CHANNEL_HANGUP",
-    "CHANNEL_DESTROY",
-    "CHANNEL_HOLD",
-    "CHANNEL_UNHOLD",
-    "CODEC",
-    "RECORD_STOP",
-)
-MASKING_EVENTS = ("API", "CHANNEL_EXECUTE")
-
 ENGINE_SECONDS = 1.0
 """How long the end of the bot waits for a reading that is under way."""
 
@@ -70,10 +57,18 @@ class Bot:
         """Checks the recording directory; raises UserError. The engine is started by `run`."""
         self._settings = settings
         self._engine = engine
-        self._calls: dict[str, Call] = {}
         self._finished: set[str] = set()
         """Legs that are up and whose transcript has ended: they are not taken again."""
         self._roles = LegRoles()
+        self._dispatcher = Dispatcher(
+            self._roles,
+            self._answered,
+            self._finished.discard,
+            # With each leg in a file of its own the other one is recorded anyway.
+            follow_transfer=settings.recordings.follow_transfer
+            and not settings.recordings.each_leg,
+        )
+        self._calls = self._dispatcher.calls
         self._filter = LegFilter(
             contexts=settings.filter.contexts,
             destinations=settings.filter.destinations,
@@ -97,7 +92,7 @@ class Bot:
             ),
             (*EVENTS, *MASKING_EVENTS) if settings.recordings.follow_mask else EVENTS,
             (CONTROL,),
-            on_event=self._on_event,
+            on_event=self._dispatcher.on_event,
             on_connect=self._resync,
         )
         self._server: TcpServer | None = None
@@ -217,55 +212,8 @@ class Bot:
 
     # What FreeSWITCH says
 
-    def _on_event(self, event: Event) -> None:
-        role = self._roles.observe(event)
-        uuid = event.headers.get("Unique-ID")
-        if event.name == "CHANNEL_ANSWER" and role is not None:
-            self._finished.discard(uuid)
-            self._answered(Leg.from_event(event), role)
-        if event.name == "CHANNEL_DESTROY":
-            self._finished.discard(uuid)
-        if (change := mask_change(event)) is not None:
-            self._mask(change)
-        if event.name == "RECORD_STOP":
-            self._unmask(self._call_with(uuid), event)
-        call = self._calls.get(uuid)
-        if call is None:
-            return
-        match event.name:
-            case "CHANNEL_HOLD":
-                call.marked("hold", event_time(event))
-            case "CHANNEL_UNHOLD":
-                call.marked("unhold", event_time(event))
-            case "CHANNEL_HANGUP":
-                call.hung_up()
-            case "CHANNEL_DESTROY":
-                call.gone()
-            case "RECORD_STOP":
-                call.recording_stopped(event.headers.get("Record-File-Path"))
-            case "CODEC":
-                leg = Leg.from_event(event)
-                call.codec_changed(leg.codec_rate, event_time(event))
-
-    def _call_with(self, uuid: str) -> Call | None:
-        """The call whose transcript a leg speaks in: its own, or its A leg's."""
-        return self._calls.get(uuid) or self._calls.get(self._roles.call_of(uuid))
-
-    def _mask(self, change: MaskChange) -> None:
-        call = self._call_with(change.uuid)
-        if call is not None:
-            call.masked(change)
-        elif change.who == CONTROL:
-            log.warning("fsbot::control for a call that is not transcribed", call_uuid=change.uuid)
-
-    def _unmask(self, call: Call | None, stopped: Event) -> None:
-        """A recording that is over masks no longer."""
-        path = stopped.headers.get("Record-File-Path")
-        if call is not None:
-            call.masked(MaskChange(call.uuid, path, False, event_time(stopped)))
-
     def _answered(self, leg: Leg, role: Role) -> None:
-        known = self._calls.get(leg.uuid)
+        known = self._dispatcher.recorded_on(leg.uuid)
         objection = self._filter.objection(leg, role)
         if objection:
             log.debug("leg not recorded", call_uuid=leg.uuid, reason=objection)
@@ -299,10 +247,9 @@ class Bot:
 
     def _ended(self, call: Call) -> None:
         self._figures.ended[call.reason] += 1
-        if self._calls.get(call.uuid) is call:
-            del self._calls[call.uuid]
-            if not call.leg_gone:
-                self._finished.add(call.uuid)
+        if self._calls.get(call.uuid) is call and not call.leg_gone:
+            self._finished.add(call.recorded_leg)
+        self._dispatcher.forget(call)
         self._tell_status()
 
     def _resync(self, connection: Connection) -> None:
@@ -312,9 +259,9 @@ class Bot:
         what the events have told since. Raises EslError; then the link is dropped and tried again.
         """
         self._recover(connection)
-        for uuid, call in list(self._calls.items()):
-            if exists(connection, uuid):
-                call.resynced(active_recordings(connection, uuid))
+        for call in list(self._calls.values()):
+            if exists(connection, call.recorded_leg):
+                call.resynced(active_recordings(connection, call.recorded_leg))
             else:
                 call.lost()
         try:
@@ -342,8 +289,8 @@ class Bot:
         for unfinished in left:
             if unfinished.uuid in self._calls or unfinished.uuid in self._taken_up:
                 continue
-            live = None if unfinished.over else look_up(connection, unfinished.uuid)
-            active = active_recordings(connection, unfinished.uuid) if live is not None else []
+            live = None if unfinished.over else look_up(connection, unfinished.recorded_leg)
+            active = active_recordings(connection, live.leg.uuid) if live is not None else []
             self._take_up(unfinished, live, active)
         self._recovered = True
 
@@ -353,19 +300,19 @@ class Bot:
         if unfinished.over:
             self._house.fire_left_over_events(unfinished)
             return
-        leg = unfinished.leg if live is None else live.leg
+        leg = live.leg if live is not None and live.leg.uuid == uuid else unfinished.leg
         call = Call(leg, self._house, self._ended, unfinished=unfinished, active_paths=active)
-        self._calls[uuid] = call
+        self._dispatcher.take_up(call)
         if live is None:
             call.recovered()
         call.start()
 
     def _stop_leftovers(self, connection: Connection, uuid: str) -> None:
         """A bot that was killed has left its recordings running; nobody reads them any more."""
-        if uuid in self._calls:
+        if self._dispatcher.recorded_on(uuid):
             return
         paths = active_recordings(connection, uuid)
-        if uuid in self._calls:
+        if self._dispatcher.recorded_on(uuid):
             return  # It was answered meanwhile: these may be its own.
         for path in filter(self._recordings.identify, paths):
             log.info("recording of a former run stopped", call_uuid=uuid, path=path)

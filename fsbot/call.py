@@ -18,12 +18,13 @@ from fsbot.engine.events import (
     StreamEvent,
     StreamFailed,
 )
-from fsbot.engine.orders import StreamHandle
+from fsbot.engine.options import StreamOptions
 from fsbot.engine.position import START, StreamPosition
 from fsbot.house import House
 from fsbot.listening import Listening
 from fsbot.masking import CONTROL, Masking
-from fsbot.recorder import LegGone, Plan, Recorder
+from fsbot.recorder import Recorder
+from fsbot.studio import LegGone, Plan
 from fsbot.switch.legs import Leg
 from fsbot.switch.masks import MaskChange
 from fsbot.switch.recording import RecordingRefused
@@ -37,7 +38,7 @@ from fsbot.transcript.records import (
     SideName,
     StartOfTranscript,
 )
-from fsbot.transcript.writer import Channel, TranscriptWriter
+from fsbot.transcript.writer import Channel, TranscriptWriter, channels_of
 from fsbot.unfinished import Unfinished
 
 log = structlog.get_logger("fsbot.call")
@@ -67,6 +68,8 @@ class Call:
         self.leg = leg
         self.uuid = leg.uuid
         self.leg_gone = False
+        self._expects_party = unfinished is None
+        """Whom it talks to next is its first party, or has been told already."""
         self.ended = Flag()
         self._house = house
         self._on_end = on_end
@@ -85,8 +88,10 @@ class Call:
             self._announce,
             self._complain,
             unfinished.format if unfinished is not None else None,
+            unfinished.recordings if unfinished is not None else (),
         )
         self._language = house.stream_options.language
+        self._channels = channels_of(leg, self._recorder.tape.format.channels)
         self._reason: EndReason | None = None
         self._given_up = False
         self._masking = Masking()
@@ -97,7 +102,7 @@ class Call:
         self._lagging = False
         self._ledger: Ledger
         self._transcript: TranscriptWriter
-        self._marks: list[tuple[MarkName, float]] | None = []
+        self._marks: list[tuple[MarkName, float, str]] | None = []
         """Those that came before there was a transcript; None while there is one."""
         self._greenlet = gevent.Greenlet(self._live)
         self._greenlet.name = f"call {leg.uuid}"
@@ -108,9 +113,17 @@ class Call:
 
     # What the switch says
 
-    def hung_up(self) -> None:
-        """The leg is hanging up: its recording is about to be complete."""
+    def hung_up(self, at: float, *, may_go_on: bool) -> None:
+        """The leg is hanging up since Unix time `at`: its recording is about to be complete.
+
+        may_go_on: it may leave another leg behind, with which the call goes on.
+        """
         self._because("hangup")
+        self._recorder.hung_up(at, may_go_on=may_go_on)
+
+    def go_on_with(self, leg: str, at: float) -> None:
+        """The leg is no more since Unix time `at`; the one that it leaves behind is recorded."""
+        self._recorder.go_on_with(leg, at)
 
     def gone(self) -> None:
         """The leg is no more."""
@@ -154,12 +167,24 @@ class Call:
         else:
             self.marked("mask" if masked else "unmask", at)
 
-    def marked(self, mark: MarkName, at: float) -> None:
-        """Something befell the call at Unix time `at` that its words do not tell."""
+    def bridged(self, at: float, party: str) -> None:
+        """It talks to another leg since Unix time `at`."""
+        if not self._expects_party:
+            self.marked("transfer", at, party)
+        self._expects_party = False
+
+    def transferred(self, at: float, party: str) -> None:
+        """It is on its way to an extension, perhaps to be bridged from there."""
+        self._expects_party = True
+        self.marked("transfer", at, party)
+
+    def marked(self, mark: MarkName, at: float, party: str = "") -> None:
+        """Something befell the call at Unix time `at` that its words do not tell. party: the new
+        one, after a transfer."""
         if self._marks is None:
-            self._transcript.mark(mark, at)
+            self._transcript.mark(mark, at, party)
         else:
-            self._marks.append((mark, at))
+            self._marks.append((mark, at, party))
 
     def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
         """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""
@@ -168,9 +193,23 @@ class Call:
     # What the bot wants
 
     def stop(self) -> None:
-        """Stop the recording, and finish what has been spoken."""
+        """The bot ends: stop the recording, and finish what has been spoken."""
         self._because("shutdown")
         self._recorder.stop()
+
+    def stop_recording(self) -> None:
+        """Another call records the same: finish what has been spoken."""
+        self._recorder.stop()
+
+    @property
+    def recorded_leg(self) -> str:
+        """UUID of the leg that is recorded: after a transfer perhaps not the call's own."""
+        return self._recorder.leg
+
+    @property
+    def answered_at(self) -> float:
+        """Unix time; zero of all times of the transcript."""
+        return self._zero
 
     def give_up(self) -> None:
         """Leave the transcript without an end: the next run of the bot goes on with it."""
@@ -254,31 +293,32 @@ class Call:
             self._recorder.start()
         else:
             self._log.info("transcript taken up again", recordings=len(self._unfinished.recordings))
-            self._recorder.adopt(
-                self._unfinished.recordings, self._active_paths, masked=self._masking.active
-            )
+            self._recorder.adopt(self._active_paths, masked=self._masking.active)
             # It may have changed while nobody was there; when, is not known.
             self._recorder.codec_changed(self.leg.codec_rate, time.time())
-        streams = self._open_streams()
+        options = self._house.stream_options_for(self.leg, self._language)
+        streams = {
+            channel: self._house.engine.open(
+                self._continued(options, channel), self._listener(channel)
+            )
+            for channel in self._channels
+        }
         self._listening = Listening(self._tape, streams, self._masking, self._watch_lag)
         early, self._marks = self._marks or [], None
-        for mark, at in early:
-            self._transcript.mark(mark, at)
+        for mark in early:
+            self._transcript.mark(*mark)
         self._listening.run()
 
-    def _open_streams(self) -> dict[Channel, StreamHandle]:
-        options = replace(self._house.stream_options, language=self._language)
-        if self.leg.prompt:
-            options = replace(options, static_prompt=" ".join(self.leg.prompt.split()))
-        streams = {}
-        for channel in self._channels:
-            own = options.named(f"{self.uuid}-{channel.side}")
-            own = replace(own, position=self._positions.get(channel.side, START))
-            if own.language == "auto" and self._unfinished is not None:
-                known = self._unfinished.position.languages[channel.side]
-                own = replace(own, language=known or own.language)
-            streams[channel] = self._house.engine.open(own, self._listener(channel))
-        return streams
+    def _continued(self, options: StreamOptions, channel: Channel) -> StreamOptions:
+        """The same for one side, which may go on from where a former run has left it."""
+        own = replace(
+            options.named(f"{self.uuid}-{channel.side}"),
+            position=self._positions.get(channel.side, START),
+        )
+        if own.language == "auto" and self._unfinished is not None:
+            known = self._unfinished.position.languages[channel.side]
+            own = replace(own, language=known or own.language)
+        return own
 
     def _end_transcript(self) -> None:
         self._marks = []
@@ -315,17 +355,12 @@ class Call:
     def _tape(self) -> Tape:
         return self._recorder.tape
 
-    @property
-    def _channels(self) -> list[Channel]:
-        read = Channel(self.leg.read_side.value, 1)
-        if self._tape.format.channels == 1:
-            return [read]
-        return [read, Channel(self.leg.write_side.value, 2)]
-
     # What the recorder says
 
     def _announce(self, plan: Plan) -> None:
         """The journal knows of a recording before it is asked for."""
+        if plan.party:
+            self.transferred(time.time(), plan.party)
         self._transcript.write(
             StartOfTranscript,
             channel_call_uuid=self.leg.call_uuid,
@@ -337,6 +372,7 @@ class Call:
             sides=tuple(channel.side for channel in self._channels),
             answered_at=self._zero,
             codec_rate=plan.codec_rate,
+            leg_uuid=plan.leg,
             direction=self.leg.direction,
             caller=self.leg.caller_number,
             destination=self.leg.destination,

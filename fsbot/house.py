@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -12,7 +12,8 @@ from fsbot.engine.options import StreamOptions
 from fsbot.engine.position import StreamPosition
 from fsbot.engine.scheduler import Engine
 from fsbot.hub import HubBridge, in_thread
-from fsbot.recorder import Studio
+from fsbot.studio import Studio
+from fsbot.switch.legs import Leg
 from fsbot.trace import Trace
 from fsbot.transcript.backlog import Backlog
 from fsbot.transcript.esl_events import EventPublisher, event_of
@@ -55,6 +56,12 @@ class House:
     backlog: Backlog
     settled: Callable[[Path], object]
     trace: Trace | None = None
+
+    def stream_options_for(self, leg: Leg, language: str) -> StreamOptions:
+        """How a call of that leg is read."""
+        options = replace(self.stream_options, language=language)
+        prompt = " ".join(leg.prompt.split())
+        return replace(options, static_prompt=prompt) if prompt else options
 
     def open_journal(
         self, uuid: str, answered_at: float, unfinished: Unfinished | None

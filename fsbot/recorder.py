@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -12,20 +11,19 @@ import structlog
 from gevent.event import Event as Flag
 from gevent.lock import Semaphore
 
-from fsbot.audio.follower import Follower
 from fsbot.audio.pcm import PcmFormat
 from fsbot.audio.tape import Tape, TapeRecording
 from fsbot.hub import in_thread
-from fsbot.switch.errors import ConnectionLost, RequestTimeout
-from fsbot.switch.link import Link
+from fsbot.studio import Adopted, LegGone, Plan, Studio
+from fsbot.switch.errors import ConnectionLost, EslError, RequestTimeout
 from fsbot.switch.recording import (
-    RecordingDirectory,
     RecordingRefused,
     check_reply,
     mask_command,
     start_command,
     stop_command,
 )
+from fsbot.switch.resync import look_up
 
 log = structlog.get_logger("fsbot.call")
 
@@ -40,52 +38,13 @@ STALLED_SECONDS = 3.0
 
 RETRY_SECONDS = 1.0
 
-
-class LegGone(Exception):
-    """The leg ended, or the bot is being stopped, before there was a recording."""
-
-
-@dataclass(frozen=True, slots=True)
-class Studio:
-    """What the recorders of all calls share.
-
-    sample_rate: Hz that FreeSWITCH is asked to record at; each_leg: one voice per leg and file,
-    instead of both in stereo.
-    """
-
-    link: Link
-    follower: Follower
-    directory: RecordingDirectory
-    sample_rate: int
-    each_leg: bool
-
-    @property
-    def channels(self) -> int:
-        return 1 if self.each_leg else 2
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A recording that is about to be asked for. codec_rate: of the leg's audio, in Hz."""
-
-    number: int
-    path: Path
-    switch_path: str
-    codec_rate: int
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """A recording that a former run of the bot has asked for, at Unix time `at`."""
-
-    number: int
-    path: Path
-    switch_path: str
-    at: float
+BEYOND_SECONDS = 5.0
+"""Well behind the last sound of a leg that is hanging up."""
 
 
 class Recorder:
-    """The recordings of one leg, from its answer to its end.
+    """The recordings of one leg, from its answer to its end, or to the end of the leg that it
+    leaves behind.
 
     Only `start` and `adopt` wait. FreeSWITCH is asked one thing after the other: a stop never
     overtakes the start that it is for.
@@ -99,14 +58,24 @@ class Recorder:
         announce: Callable[[Plan], object],
         complain: Callable[[str, str], object],
         fmt: PcmFormat | None = None,
+        adopted: Sequence[Adopted] = (),
     ) -> None:
         """`announce(plan)` is called before each recording is asked for and returns when it may
-        be. `complain(error, message)`: a recording is no good, though FreeSWITCH says it is. fmt:
-        of recordings that are taken over.
+        be. `complain(error, message)`: a recording is no good, though FreeSWITCH says it is. fmt,
+        adopted: of recordings that are taken over, in the order of their numbers.
         """
         fmt = fmt or PcmFormat(studio.sample_rate, studio.channels)
         self.tape = Tape(fmt.rate, fmt.channels)
         self._uuid = uuid
+        self.leg = uuid
+        """The leg that is recorded at present."""
+        self._swapped = False
+        self._adopted = adopted
+        for recording in adopted:
+            # The leg left behind says what its forerunner heard.
+            self._swapped ^= recording.leg != self.leg
+            self.leg = recording.leg
+        self._may_go_on = False
         self._codec_rate = codec_rate
         self._studio = studio
         self._announce = announce
@@ -123,17 +92,15 @@ class Recorder:
         self._over = Flag()
         self._watch: gevent.Greenlet | None = None
 
-    def adopt(
-        self, recordings: Sequence[Adopted], active_paths: Collection[str], *, masked: bool
-    ) -> None:
-        """Take over what a former run has had recorded, in the order of their numbers.
+    def adopt(self, active_paths: Collection[str], *, masked: bool) -> None:
+        """Take over what a former run has had recorded.
 
         active_paths: what FreeSWITCH is writing for this leg at the moment. If it does not
         write the last of them and the leg lives, another one goes on: raises what `start` does.
         masked: they were, as far as is known.
         """
         self._masked = masked
-        for recording, following in zip_longest(recordings, recordings[1:]):
+        for recording, following in zip_longest(self._adopted, self._adopted[1:]):
             self._number = recording.number
             switch_path = recording.switch_path
             taped = self.tape.add(switch_path, recording.path, self._studio.follower)
@@ -162,10 +129,28 @@ class Recorder:
 
     # What the switch says
 
+    def hung_up(self, at: float, *, may_go_on: bool) -> None:
+        """The leg began to end at Unix time `at`. may_go_on: it may leave another one behind."""
+        latest = self.tape.latest
+        if may_go_on and latest is not None and latest.cut_at is None:
+            self._may_go_on = True
+            self.tape.cut(latest, at + BEYOND_SECONDS)
+
     def gone(self) -> None:
         """The leg is no more. If its RECORD_STOP was missed, the file says when it is complete."""
+        if self._may_go_on:
+            self.tape.end()
         self._gone.set()
         self._over.set()
+
+    def go_on_with(self, leg: str, at: float) -> None:
+        """The leg is gone since Unix time `at`; the one that it leaves behind is recorded instead,
+        its voice on the channel on which it was heard before."""
+        self.leg = leg
+        self._may_go_on = False
+        self._swapped = not self._swapped
+        self._log.info("going on with the leg left behind", leg=leg)
+        self._spawn(self._go_on_with, at)
 
     def stopped(self, switch_path: str) -> None:
         """RECORD_STOP: the file is complete."""
@@ -235,19 +220,20 @@ class Recorder:
 
     # Asking
 
-    def _record(self) -> None:
+    def _record(self, party: str = "") -> None:
         number, path = in_thread(self._next_number)
         self._number = number
         switch_path = self._studio.directory.switch_path(self._uuid, number)
-        self._announce(Plan(number, path, switch_path, self._codec_rate))
+        self._announce(Plan(number, path, switch_path, self._codec_rate, self.leg, party))
         if self._over.is_set():
             raise LegGone("the leg ended before it was recorded")
         recording = self.tape.add(switch_path, path, self._studio.follower)
         command = start_command(
-            self._uuid,
+            self.leg,
             switch_path,
             sample_rate=self.tape.format.rate,
             each_leg=self.tape.format.channels == 1,
+            swapped=self._swapped,
         )
         try:
             self._ask(command)
@@ -267,7 +253,7 @@ class Recorder:
                 self._mask_file(self._running, masked)
 
     def _mask_file(self, switch_path: str, masked: bool) -> None:
-        command = mask_command(self._uuid, switch_path, masked=masked)
+        command = mask_command(self.leg, switch_path, masked=masked)
         self._echoes[command.removeprefix("uuid_record ")] += 1
         try:
             self._ask(command)
@@ -311,6 +297,25 @@ class Recorder:
                 self.tape.end(error)
             self._end_file(old.switch_path)
 
+    def _go_on_with(self, at: float) -> None:
+        with self._asking:
+            latest = self.tape.latest
+            if latest is not None and not latest.complete:
+                # With recording_follow_transfer FreeSWITCH goes on in the same file, sides swapped.
+                self.tape.cut(latest, at)
+                self._end_file(latest.switch_path)
+            try:
+                live = look_up(self._studio.link.connection, self.leg)
+                if live is None:
+                    raise LegGone("it has ended, too")
+                self._codec_rate = live.leg.codec_rate
+                self._record(live.leg.transferred_to)
+            except (LegGone, RecordingRefused, EslError) as reason:
+                self._log.info("the leg left behind is not recorded", reason=str(reason))
+                self.tape.end()
+            except OSError as error:
+                self.tape.end(error)
+
     def _stop(self) -> None:
         with self._asking:
             running, self._running = self._running, None
@@ -320,9 +325,9 @@ class Recorder:
 
     def _end_file(self, switch_path: str) -> None:
         try:
-            self._ask(stop_command(self._uuid, switch_path))
+            self._ask(stop_command(self.leg, switch_path))
         except (LegGone, RecordingRefused) as error:
-            self._log.warning("recording not stopped", reason=str(error))
+            self._log.info("recording not stopped", reason=str(error))
         # Also without a RECORD_STOP: the file is complete before the reply.
         self.tape.complete(switch_path)
 

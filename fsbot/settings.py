@@ -87,6 +87,11 @@ class Recordings(Section):
         False, description="record each leg of a bridged call by itself, not the first in stereo"
     )
     loopback: bool = Field(False, description="record loopback/… channels too")
+    follow_transfer: bool = Field(
+        True,
+        description="when a call's leg ends and the one that it talked to lives on, as after a "
+        "transfer, record that one, in the same transcript",
+    )
     follow_mask: bool = Field(
         True,
         description="mask a call's recording, and write nothing, while any other recording of it "

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from fsbot.audio.pcm import PcmFormat
-from fsbot.recorder import Adopted
+from fsbot.studio import Adopted
 from fsbot.switch.legs import Leg
 from fsbot.switch.recording import UnsafeUuid, check_uuid
 from fsbot.transcript.delivery import pending_journals
@@ -55,6 +55,11 @@ class Unfinished:
         )
 
     @property
+    def recorded_leg(self) -> str:
+        """UUID of the leg that was recorded last."""
+        return self.position.recordings[-1].leg_uuid if self.position.recordings else self.uuid
+
+    @property
     def format(self) -> PcmFormat:
         first = self.position.recordings[0]
         return PcmFormat(first.rate, first.channels)
@@ -62,7 +67,9 @@ class Unfinished:
     @property
     def recordings(self) -> list[Adopted]:
         return [
-            Adopted(each.recording, Path(each.path), each.switch_path, each.emitted_at)
+            Adopted(
+                each.recording, Path(each.path), each.switch_path, each.emitted_at, each.leg_uuid
+            )
             for each in self.position.recordings
         ]
 

@@ -64,6 +64,7 @@ def test_secret_and_switch() -> None:
         "recordings.each_leg",
         "recordings.loopback",
         "recordings.follow_mask",
+        "recordings.follow_transfer",
         "serve.enabled",
         "serve.allow_remote",
         "log.text",

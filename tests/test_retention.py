@@ -65,6 +65,7 @@ class Shelf:
                 sides=("caller", "callee"),
                 answered_at=at,
                 codec_rate=8000,
+                leg_uuid="u",
                 direction="inbound",
                 caller="1",
                 destination="2",

@@ -142,6 +142,7 @@ def start_of_transcript(answered_at: float) -> Record:
         sides=("caller", "callee"),
         answered_at=answered_at,
         codec_rate=8000,
+        leg_uuid="u",
         direction="inbound",
         caller="06",
         destination="9196",

@@ -56,9 +56,9 @@ class Tape:
     def cut(self, recording: TapeRecording, at: float) -> None:
         """What it holds from Unix time `at` on is no good; another recording goes on from there.
 
-        Only the first cut of a recording counts.
+        Of several cuts the earliest counts.
         """
-        if recording.cut_at is None:
+        if recording.cut_at is None or at < recording.cut_at:
             recording.cut_at = at
 
     def complete(self, switch_path: str) -> None:
@@ -75,9 +75,13 @@ class Tape:
         self._news.set()
 
     @property
+    def latest(self) -> TapeRecording | None:
+        return self._recordings[-1] if self._recordings else None
+
+    @property
     def running(self) -> TapeRecording | None:
         """The latest recording, unless it is complete."""
-        latest = self._recordings[-1] if self._recordings else None
+        latest = self.latest
         return latest if latest is not None and not latest.complete else None
 
     @property

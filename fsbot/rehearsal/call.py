@@ -107,7 +107,7 @@ class Call:
         first = self.legs[0]
         for leg in self.legs:
             leg.stamp("Channel-Hangup")
-        if first.other_type == "originatee":
+        if len(self.legs) > 1 and first.other_type == "originatee":
             first.emit("CHANNEL_UNBRIDGE", before=self._bridge_headers())
             self.legs[1].call_uuid = self.legs[1].uuid
         else:

@@ -31,7 +31,8 @@ class Leg:
     `direction` is inbound (it called FreeSWITCH) or outbound (FreeSWITCH called it). `codec_rate`
     is in Hz, 0 before a codec is agreed. `answered_at` is in Unix seconds, None before the answer.
     `language` and `prompt` are the channel variables fsbot_language and fsbot_prompt; `declined`
-    is true with fsbot=false. All text comes from strangers.
+    is true with fsbot=false; `transfer_source` tells of its latest transfer. All text comes from
+    strangers.
     """
 
     uuid: str
@@ -46,6 +47,7 @@ class Leg:
     language: str
     prompt: str
     declined: bool
+    transfer_source: str = ""
 
     @classmethod
     def from_event(cls, event: Event) -> "Leg":
@@ -65,7 +67,15 @@ class Leg:
             language=headers.get("variable_fsbot_language"),
             prompt=headers.get("variable_fsbot_prompt"),
             declined=headers.get("variable_fsbot").strip().lower() in _NO,
+            transfer_source=headers.get("variable_transfer_source"),
         )
+
+    @property
+    def transferred_to(self) -> str:
+        """The extension that a blind transfer has sent it to: FreeSWITCH notes
+        `…:bl_xfer:EXTENSION/CONTEXT/DIALPLAN`. Empty if there was none."""
+        _, found, target = self.transfer_source.partition(":bl_xfer:")
+        return target.partition("/")[0] if found else ""
 
     @property
     def is_loopback(self) -> bool:

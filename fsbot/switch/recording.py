@@ -76,14 +76,21 @@ def _file_name(uuid: str, number: int) -> str:
 
 
 def start_command(
-    uuid: str, switch_path: str, *, sample_rate: int = 16_000, each_leg: bool = False
+    uuid: str,
+    switch_path: str,
+    *,
+    sample_rate: int = 16_000,
+    each_leg: bool = False,
+    swapped: bool = False,
 ) -> str:
     """The API command that starts a recording written frame by frame, 20 ms each.
 
-    Normally both sides: left is what this leg says, right what it hears. With `each_leg` one
-    channel, only what this leg says. Raises UnsafeUuid.
+    Normally both sides: left is what this leg says, right what it hears; `swapped`, the other way
+    round. With `each_leg` one channel, only what this leg says. Raises UnsafeUuid.
     """
     tracks = "RECORD_READ_ONLY=true" if each_leg else "RECORD_STEREO=true"
+    if swapped:
+        tracks = "RECORD_STEREO_SWAP=true"
     variables = (
         f"{tracks},record_sample_rate={sample_rate}"
         ",enable_file_write_buffering=false,RECORD_PRE_BUFFER_FRAMES=0"

@@ -87,6 +87,9 @@ class StartOfTranscript(_Record):
     sides: tuple[SideName, ...] = Field(description="whose voice each channel holds")
     answered_at: float = Field(description="Unix seconds; zero of all times")
     codec_rate: int = Field(description="Channel-Read-Codec-Rate when asked, 0 if unknown")
+    leg_uuid: Text = Field(
+        description="the leg that is recorded: after a transfer perhaps the one left behind"
+    )
     direction: Text
     caller: Text
     destination: Text

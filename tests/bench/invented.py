@@ -74,6 +74,7 @@ def played(*arrivals: tuple[float, Record]) -> PlayedCall:
         sides=("caller", "callee"),
         answered_at=ANSWERED,
         codec_rate=8000,
+        leg_uuid="u",
         direction="inbound",
         caller="",
         destination="",

@@ -8,9 +8,10 @@ import pytest
 from bench import silence
 
 from fsbot.audio.follower import Follower
-from fsbot.recorder import LegGone, Plan, Recorder, Studio
+from fsbot.recorder import Recorder
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
+from fsbot.studio import LegGone, Plan, Studio
 from fsbot.switch.link import Endpoint, Link
 from fsbot.switch.recording import prepare_directory
 

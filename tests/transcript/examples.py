@@ -32,6 +32,7 @@ def start_of_transcript(sequence: int = 1, **changes: object) -> StartOfTranscri
         "sides": ("caller", "callee"),
         "answered_at": 1_795_400_825.49,
         "codec_rate": 8000,
+        "leg_uuid": UUID,
         "direction": "inbound",
         "caller": "0639980001",
         "destination": "9196",

@@ -65,6 +65,7 @@ def opening(*sides: SideName) -> StartOfTranscript:
         sides=sides,
         answered_at=0.0,
         codec_rate=0,
+        leg_uuid="u",
         direction="",
         caller="",
         destination="",
