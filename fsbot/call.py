@@ -22,7 +22,8 @@ from fsbot.engine.options import StreamOptions
 from fsbot.engine.position import START, StreamPosition
 from fsbot.house import House
 from fsbot.listening import Listening
-from fsbot.masking import CONTROL, Masking
+from fsbot.marks import Marks
+from fsbot.masking import Masking
 from fsbot.recorder import Recorder
 from fsbot.studio import LegGone, Plan
 from fsbot.switch.legs import Leg
@@ -34,7 +35,6 @@ from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
     Failure,
-    MarkName,
     SideName,
     StartOfTranscript,
 )
@@ -68,8 +68,7 @@ class Call:
         self.leg = leg
         self.uuid = leg.uuid
         self.leg_gone = False
-        self._expects_party = unfinished is None
-        """Whom it talks to next is its first party, or has been told already."""
+        self.marks = Marks(taken_up=unfinished is not None)
         self.ended = Flag()
         self._house = house
         self._on_end = on_end
@@ -102,8 +101,6 @@ class Call:
         self._lagging = False
         self._ledger: Ledger
         self._transcript: TranscriptWriter
-        self._marks: list[tuple[MarkName, float, str]] | None = []
-        """Those that came before there was a transcript; None while there is one."""
         self._greenlet = gevent.Greenlet(self._live)
         self._greenlet.name = f"call {leg.uuid}"
 
@@ -162,29 +159,7 @@ class Call:
         if not turn(change.who, at):
             return
         self._recorder.mask(masked)
-        if change.who == CONTROL:
-            self.marked("pause" if masked else "resume", at)
-        else:
-            self.marked("mask" if masked else "unmask", at)
-
-    def bridged(self, at: float, party: str) -> None:
-        """It talks to another leg since Unix time `at`."""
-        if not self._expects_party:
-            self.marked("transfer", at, party)
-        self._expects_party = False
-
-    def transferred(self, at: float, party: str) -> None:
-        """It is on its way to an extension, perhaps to be bridged from there."""
-        self._expects_party = True
-        self.marked("transfer", at, party)
-
-    def marked(self, mark: MarkName, at: float, party: str = "") -> None:
-        """Something befell the call at Unix time `at` that its words do not tell. party: the new
-        one, after a transfer."""
-        if self._marks is None:
-            self._transcript.mark(mark, at, party)
-        else:
-            self._marks.append((mark, at, party))
+        self.marks.masked(masked, change.who, at)
 
     def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
         """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""
@@ -304,10 +279,9 @@ class Call:
             for channel in self._channels
         }
         self._listening = Listening(self._tape, streams, self._masking, self._watch_lag)
-        early, self._marks = self._marks or [], None
-        for mark in early:
-            self._transcript.mark(*mark)
+        self.marks.begin(self._transcript)
         self._listening.run()
+        self._watch_lag(0.0)
 
     def _continued(self, options: StreamOptions, channel: Channel) -> StreamOptions:
         """The same for one side, which may go on from where a former run has left it."""
@@ -321,7 +295,7 @@ class Call:
         return own
 
     def _end_transcript(self) -> None:
-        self._marks = []
+        self.marks.end()
         self._recorder.close()  # which has nothing to complain about after this
         if not self._given_up:
             self._transcript.write(
@@ -360,7 +334,7 @@ class Call:
     def _announce(self, plan: Plan) -> None:
         """The journal knows of a recording before it is asked for."""
         if plan.party:
-            self.transferred(time.time(), plan.party)
+            self.marks.transferred(time.time(), plan.party)
         self._transcript.write(
             StartOfTranscript,
             channel_call_uuid=self.leg.call_uuid,

@@ -94,12 +94,12 @@ class Dispatcher:
         at = event_time(event)
         match event.name:
             case "CHANNEL_HOLD":
-                call.marked("hold", at)
+                call.marks.put("hold", at)
             case "CHANNEL_UNHOLD":
-                call.marked("unhold", at)
+                call.marks.put("unhold", at)
             case "CHANNEL_UNBRIDGE":
                 if party := Leg.from_event(event).transferred_to:
-                    call.transferred(at, party)
+                    call.marks.transferred(at, party)
             case "CHANNEL_HANGUP" if call.recorded_leg == uuid:
                 call.hung_up(at, may_go_on=bool(self._survivor(uuid, at)))
             case "CHANNEL_DESTROY" if call.recorded_leg == uuid:
@@ -128,7 +128,7 @@ class Dispatcher:
         first, second = (self.recorded_on(leg) for leg in legs)
         for leg, call in zip(legs, (first, second), strict=True):
             if call is not None:
-                call.bridged(event_time(event), _party(event, leg == legs[0]))
+                call.marks.bridged(event_time(event), _party(event, leg == legs[0]))
         if first is not None and second is not None and first is not second:
             surviving = [call for call in (first, second) if call.recorded_leg != call.uuid]
             if surviving:

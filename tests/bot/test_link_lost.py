@@ -1,6 +1,7 @@
 """FreeSWITCH out of reach in mid-call, dying, or keeping an event to itself."""
 
 import json
+import time
 from typing import Any
 
 import gevent
@@ -130,3 +131,42 @@ def test_a_freeswitch_that_dies_and_comes_back(
         successor.wait(lambda: of_kind(bench.journal(again.uuid), EndOfTranscript), timeout=30)
         assert end_of(bench.journal(again.uuid)).reason == "hangup"
         bench.stop()
+
+
+def test_a_link_on_which_nothing_is_heard_any_more(
+    bench: Bench,
+    switch: RehearsalSwitch,
+    listener: Listener,
+    utterance: Sound,
+    turn: dict[str, Any],
+) -> None:
+    """Half-open, as behind a firewall that has forgotten it: the call is transcribed all the same,
+    and its events come late, with the time at which they were made."""
+    bench.start(esl={"heartbeat_timeout": 2.0, "request_timeout": 2.0})
+    call = switch.place(CallScript(utterance, tail=3.0))
+    bench.wait(lambda: bench.recorded(call.uuid))
+    switch.faults.mute = True
+    muted = time.time()
+    bench.wait(lambda: finals(bench.journal(call.uuid)))
+    switch.faults.mute = False
+    back = time.time()
+    records = bench.transcript(call.uuid)
+    assert likeness(joined(finals(records)), turn["text"]) >= 0.8
+    bench.wait(lambda: any(e.subclass == "fsbot::end_of_transcript" for e in listener.events))
+    fired = {int(e.headers["Fsbot-Sequence"]): json.loads(e.body) for e in listener.events}
+    late = [record.sequence for record in records if muted < record.emitted_at < back]
+    assert late
+    assert set(late) <= set(fired)
+    assert all(fired[number]["emitted_at"] < back for number in late)
+
+
+def test_a_password_that_is_changed_and_changed_back(bench: Bench, switch: RehearsalSwitch) -> None:
+    bench.start()
+    switch.password = "another"
+    switch.drop_clients()
+    bench.wait(lambda: bench.session is None)
+    gevent.sleep(1.5)
+    switch.password = "ClueCon"
+    bench.wait(lambda: bench.session is not None)
+    call = switch.place(CallScript(silence(0.5)))
+    assert end_of(bench.transcript(call.uuid)).reason == "hangup"
