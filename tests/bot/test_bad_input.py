@@ -26,7 +26,7 @@ def test_a_uuid_that_is_no_file_name(
     bench.transcript(sound.uuid)
     bench.wait(lambda: [event for event in listener.events if b"unsafe_uuid" in event.body])
     assert [path.name for path in bench.recordings.iterdir()] == [f"{sound.uuid}-1.raw"]
-    assert [path.stem for path in bench.transcripts.glob("*/*")] == [sound.uuid]
+    assert [path.stem for path in bench.transcripts.glob("*/*.jsonl")] == [sound.uuid]
     assert {path.name for path in tmp_path.iterdir()} == {"recordings", "transcripts"}
     recorded = [line for line in switch.commands if "uuid_record" in line]
     assert all(line.split()[2] == sound.uuid for line in recorded)

@@ -1,6 +1,7 @@
 """Where a transcript goes on, by its own records."""
 
 import dataclasses
+import math
 
 import pytest
 from examples import UUID, start_of_transcript
@@ -58,6 +59,17 @@ FIRST = (
 
 def test_nothing_said() -> None:
     assert position() == START
+
+
+def test_stretches_in_which_nothing_is_to_be_heard() -> None:
+    records: list[Record] = [start_of_transcript(1)]
+    writer = TranscriptWriter(UUID, 100.0, lambda at: 100.0 + at, records.append, 2)
+    writer.mark("hold", 102.0)
+    writer.mark("mask", 103.0)
+    writer.mark("unmask", 107.5)
+    assert TranscriptPosition.of(records).hidden == ((3.0, 7.5),)
+    writer.mark("pause", 110.0)
+    assert TranscriptPosition.of(records).hidden == ((3.0, 7.5), (10.0, math.inf))
 
 
 def test_everything_has_its_final_text() -> None:
