@@ -34,6 +34,7 @@ SUBCLASSES = tuple(
         "transcription",
         "end_of_utterance",
         "end_of_transcript",
+        "mark",
         "error",
     )
 )
