@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def long(workshop: Workshop) -> CaseReport:
     wishes = workshop.wishes
     if not workshop.calls:
         return CaseReport("long", "no call to take turns from", ())
-    language = max(workshop.calls, key=lambda call: call.language).language
+    [(language, _)] = Counter(call.language for call in workshop.calls).most_common(1)
     calls = [call for call in workshop.calls if call.language == language]
     orders = workshop.place("long") / "orders.json"
     orders.write_text(

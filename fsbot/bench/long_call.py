@@ -32,19 +32,19 @@ from fsbot.hub import HubBridge
 from fsbot.listening import STILL_SECONDS, Listening
 from fsbot.masking import Masking
 from fsbot.memory import limit_memory, return_free_memory
+from fsbot.rehearsal.sound import FRAME_SECONDS
 from fsbot.sources import load
 from fsbot.transcript.journal import Journal, line_of
 from fsbot.transcript.records import EndOfUtterance, Record, StartOfSpeech, Transcription
 from fsbot.transcript.writer import BEHIND, Channel, TranscriptWriter
 
-SAMPLE_EVERY = 1800.0
+SAMPLE_EVERY = 300.0
 """Simulated seconds between two looks at the memory."""
 
 ONSET_SECONDS = 1.5
 """A side's speech begins within so many seconds of the recording around where it really does."""
 
 POLL_SECONDS = 0.002
-FRAME_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -53,7 +53,8 @@ class Told:
 
     clock: for each time in a record, its moment, and by how much it is off the time at which that
     audio was written; onsets: for each turn, its moment, and by how much the start of its record is
-    off, None without one; memory: what was held at a moment.
+    off, None without one; memory: what was held at a moment; unheard: turns without a final text;
+    took: real seconds.
     """
 
     clock: list[tuple[float, float]] = field(default_factory=list)
@@ -89,7 +90,7 @@ class LongCall:
         self._told = Told()
         self._failed = ""
         self._starts: list[tuple[str, float, float]] = []
-        """Side, second of the recording, and Unix time of each start of speech."""
+        """Side, second of the recording, and second of the call of each start of speech."""
         self._finals: list[tuple[str, float, float]] = []
         """Side and seconds of the recording of each final text that says something."""
 

@@ -4,7 +4,7 @@ goes wrong meanwhile."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -47,6 +47,8 @@ Transcripts = Mapping[str, list[Record]]
 
 def soak(workshop: Workshop) -> CaseReport:
     """Calls for as long as wished, then all of them once more from their recordings, alone."""
+    if not workshop.calls:
+        return CaseReport("soak", "no call to be played", ())
     wishes, folder = workshop.wishes, workshop.place("soak")
     seconds, at_once = wishes.soak_seconds, wishes.held_calls or CALLS
     planned, played_from = _planned(workshop.calls, seconds, at_once, wishes.seed)
@@ -101,9 +103,8 @@ def _planned(
     endless = (calls[index] for _ in count() for index in chance.permutation(len(calls)))
     planned, playing = [], {}
     for number, call in enumerate(islice(endless, most), start=1):
-        template = planned_call(call)
         uuid = f"{call.name}-{number}"
-        planned.append(PlannedCall(uuid, template.sound, template.language))
+        planned.append(replace(planned_call(call), uuid=uuid))
         playing[uuid] = call
     return planned, playing
 
