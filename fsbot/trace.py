@@ -7,12 +7,12 @@ from fsbot.errors import UserError
 
 
 class Trace:
-    """The file of the setting `engine.trace`. It is buffered: complete after `close`."""
+    """The file of the setting `engine.trace`. Each line is written at once: bots get killed."""
 
     def __init__(self, path: Path) -> None:
         """Create the file, or append to one that is there. Raises UserError."""
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             raise UserError(
                 f"engine.trace: {path} cannot be written: {error.strerror}",
@@ -34,5 +34,5 @@ class Trace:
         self._file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:
-        """Write what is buffered."""
+        """To be called once."""
         self._file.close()

@@ -39,8 +39,13 @@ CASES = {
     "memory": "fsbot.bench.memory",
     "quiet": "fsbot.bench.quiet",
     "serve": "fsbot.bench.tcp",
+    "soak": "fsbot.bench.soak",
+    "long": "fsbot.bench.long",
 }
 """Every case, in the order of running, and the module with the function of that name."""
+
+ASKED_FOR = frozenset({"soak", "long"})
+"""Cases that are left out unless they are named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cases",
         metavar="CASE",
         nargs="*",
-        help=f"any of {', '.join(CASES)} (default: all, about half an hour)",
+        help=f"any of {', '.join(CASES)} (default: all but {' and '.join(sorted(ASKED_FOR))}, "
+        "about half an hour)",
     )
     add(
         "--speech",
@@ -72,7 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_positive_number,
         default=0,
-        help="`held`: try so many calls at a time (default: 2, 4, 6, … until it fails)",
+        help="`held`: try so many calls at a time (default: 2, 4, 6, … until it fails); `soak`: so "
+        "many (default: 4)",
     )
     add(
         "--seconds",
@@ -108,6 +115,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=600.0,
         help="`quiet`: of each sound (default: %(default)g)",
+    )
+    add(
+        "--soak-seconds",
+        metavar="S",
+        type=_seconds,
+        default=1800.0,
+        help="`soak`: how long calls are placed (default: %(default)g)",
+    )
+    add(
+        "--chaos",
+        action="store_true",
+        help="`soak`: cut and half-open links, stalls and kills of the bot, drawn by --seed",
+    )
+    add(
+        "--long-hours",
+        metavar="H",
+        type=_hours,
+        default=8.0,
+        help="`long`: of the simulated call (default: %(default)g)",
     )
     add("--music", metavar="DIR", type=Path, help="`quiet`: music on hold, wav or flac files")
     add(
@@ -192,6 +218,9 @@ def _prepare(
             quiet_seconds=args.quiet_seconds,
             music=args.music,
             simulstreaming=args.simulstreaming,
+            soak_seconds=args.soak_seconds,
+            chaos=args.chaos,
+            long_hours=args.long_hours,
             seed=args.seed,
         ),
         point,
@@ -221,7 +250,8 @@ def _chosen(cases: list[str]) -> list[str]:
             raise UserError(
                 f"fsbot bench has no case {case!r}{hint}", f"There are {', '.join(CASES)}."
             )
-    return [case for case in CASES if case in cases or not cases]
+    default = set(CASES) - ASKED_FOR
+    return [case for case in CASES if case in (cases or default)]
 
 
 def _configure_log(configuration: Configuration) -> None:
@@ -273,6 +303,16 @@ def _seconds(text: str) -> float:
     if not 1.0 <= seconds <= 86400.0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 86400")
     return seconds
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0.1 <= hours <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours from 0.1 to 100")
+    return hours
 
 
 def _positive_number(text: str) -> int:

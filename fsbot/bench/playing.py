@@ -34,6 +34,7 @@ SUBCLASSES = tuple(
         "transcription",
         "end_of_utterance",
         "end_of_transcript",
+        "mark",
         "error",
     )
 )
@@ -128,16 +129,23 @@ class Stage:
     """Both programs around one playing; use as a context manager, it starts and ends them."""
 
     def __init__(
-        self, calls: Sequence[PlannedCall], at_once: int, bot_flags: Sequence[str], folder: Path
+        self,
+        calls: Sequence[PlannedCall],
+        at_once: int,
+        bot_flags: Sequence[str],
+        folder: Path,
+        seconds: float = 0.0,
     ) -> None:
-        """folder: empty; journals, logs and the trace stay there."""
+        """folder: empty; journals, logs and the trace stay there. seconds: after which no more of
+        the calls are placed, 0 if all are."""
         self.over = False
         self._folder = folder
-        self._plan = Plan(secrets.token_urlsafe(), at_once, tuple(calls))
+        self._plan = Plan(secrets.token_urlsafe(), at_once, tuple(calls), seconds)
         self._bot_flags = tuple(bot_flags)
         self._arrivals: dict[str, list[Arrival]] = {call.uuid: [] for call in calls}
         self._seen: set[tuple[str, int]] = set()
         self._ended: set[str] = set()
+        self._expected: set[str] = set()
         self._stack = ExitStack()
         self.board: Program
         self.bot: Program
@@ -186,7 +194,7 @@ class Stage:
         Raises UserError if one of the programs ends before.
         """
         deadline = float("inf")
-        while not (self.over and self._ended >= set(self._arrivals)):
+        while not (self.over and self._ended >= self._expected):
             self.sleep(POLL_SECONDS)
             tell()
             if self.over and deadline == float("inf"):
@@ -256,7 +264,8 @@ class Stage:
 
     def _watch_board(self) -> None:
         with suppress(UserError):  # whoever sleeps on the stage sees that the program has ended
-            self.board.line()
+            played = int(self.board.line().removeprefix("played "))
+            self._expected = {call.uuid for call in self._plan.calls[:played]}
             self.over = True
 
     def _read_trace(self, calls: dict[str, PlayedCall]) -> dict[str, tuple[Covered, ...]]:

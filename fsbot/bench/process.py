@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 import gevent
-from gevent import subprocess
+from gevent import socket, subprocess
 
 from fsbot.errors import UserError
 
@@ -106,6 +106,14 @@ class Program:
         return sum(stat.resident for stat in _tree(self._process.pid))
 
     @property
+    def descriptors(self) -> int:
+        """Files and sockets that it has open, without its children's; 0 once it has ended."""
+        try:
+            return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+        except OSError:
+            return 0
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 
@@ -154,6 +162,10 @@ class Program:
             exit_code=self._process.poll() or 1,
         )
 
+    def send(self, number: int) -> None:
+        """A signal."""
+        self._process.send_signal(number)
+
     def end(self) -> None:
         """Ask it to end, and make it."""
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -174,3 +186,10 @@ def clean_environment() -> dict[str, str]:
     """This process's environment without fsbot's settings: they go to the bot as flags."""
     kept = {"FSBOT_MODELS_DIR"}
     return {k: v for k, v in os.environ.items() if not k.startswith("FSBOT_") or k in kept}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -2,8 +2,9 @@
 of them was written. `python -m fsbot.bench.switchboard PLAN.json`.
 
 It says `listening PORT`, and `joined` when a bot has; it plays when a line comes on stdin, and says
-`played` when all calls are over. When stdin is closed it writes its clocks beside the plan, and
-ends.
+`played N` when all N calls that were placed are over. Further lines are faults of the bots' links:
+`cut` ends them, `mute` has nothing sent on those that there are (half-open links), `unmute` ends
+the mute ones. When stdin is closed it writes its clocks beside the plan, and ends.
 """
 
 import json
@@ -50,11 +51,13 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is played. at_once: most calls at a time."""
+    """What is played. at_once: most calls at a time; seconds: after which no more calls are
+    placed, 0 if all are."""
 
     password: str
     at_once: int
     calls: tuple[PlannedCall, ...]
+    seconds: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> "Plan":
@@ -80,6 +83,16 @@ class Switchboard(RehearsalSwitch):
             for call in self.live_calls:
                 self.note(call, now)
 
+    def fail(self, fault: str) -> None:
+        """Something goes wrong with the links of bots; other clients are spared."""
+        for session in self.sessions:
+            if not session.subscription.listens_to("CHANNEL_ANSWER"):
+                continue
+            if fault == "mute":
+                session.mute = True
+            elif fault == "cut" or session.mute:
+                session.close()
+
     def note(self, call: Call, now: float) -> None:
         """Where the call is."""
         self.clocks.setdefault(call.uuid, []).append((now, call.position))
@@ -94,12 +107,17 @@ def load_sounds(plan: Plan) -> dict[str, Sound]:
     return sounds
 
 
-def play(board: Switchboard, plan: Plan, sounds: Mapping[str, Sound]) -> None:
-    """All calls, `at_once` at a time."""
-    for number, planned in enumerate(plan.calls):
-        board.wait(lambda: len(board.live_calls) < plan.at_once, inf)
-        if number:
+def play(board: Switchboard, plan: Plan, sounds: Mapping[str, Sound]) -> int:
+    """All calls, `at_once` at a time, or as many as begin in time; how many."""
+    ends = time.monotonic() + (plan.seconds or inf)
+    placed = 0
+    for planned in plan.calls:
+        board.wait(lambda: len(board.live_calls) < plan.at_once, ends - time.monotonic())
+        if placed:
             gevent.sleep(SECONDS_BETWEEN_CALLS)
+        if time.monotonic() >= ends:
+            break
+        placed += 1
         board.place(
             CallScript(
                 sounds[planned.sound],
@@ -111,6 +129,7 @@ def play(board: Switchboard, plan: Plan, sounds: Mapping[str, Sound]) -> None:
             )
         )
     board.wait(lambda: not board.live_calls, inf)
+    return placed
 
 
 def main() -> int:
@@ -125,9 +144,10 @@ def main() -> int:
         joining.link(lambda _: print("joined", flush=True))
         if orders.readline():
             playing = gevent.spawn(play, board, plan, sounds)
-            playing.link_value(lambda _: print("played", flush=True))
+            playing.link_value(lambda done: print(f"played {done.value}", flush=True))
             playing.link_exception(lambda _: sys.exit("the switchboard failed"))
-            orders.read()
+            for order in orders:
+                board.fail(order.strip())
     path.with_name("clocks.json").write_text(json.dumps(board.clocks))
     return 0
 

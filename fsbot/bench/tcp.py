@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.bench.forcing import word_ends
 from fsbot.bench.latencies import Quantiles, SpokenEnd
-from fsbot.bench.process import Program
+from fsbot.bench.process import Program, free_port
 from fsbot.bench.report import CaseReport, Figure, limited
 from fsbot.bench.scoring import align
 from fsbot.bench.scoring import words as normalised
@@ -193,7 +193,7 @@ def _send(sock: socket.socket, samples: NDArray[np.int16], began: float | None) 
 
 @contextmanager
 def _fsbot(workshop: Workshop, language: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     arguments = ["serve", "--port", str(port), "--language", language, *workshop.point.flags]
     with Program("fsbot", arguments, workshop.place("serve"), "log") as program:
         _wait_for(program, port)
@@ -202,7 +202,7 @@ def _fsbot(workshop: Workshop, language: str) -> Iterator[int]:
 
 @contextmanager
 def _simulstreaming(checkout: Path, workshop: Workshop, language: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     arguments = [str(checkout.resolve()), "--serve", str(port), "--language", language]
     folder = workshop.place("simulstreaming")
     with Program("fsbot.bench.simulstreaming", arguments, folder, "log") as program:
@@ -229,9 +229,3 @@ def _listens(port: int) -> bool:
     wanted = f":{port:04X}"
     rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(row.split()[1].endswith(wanted) and row.split()[3] == "0A" for row in rows)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

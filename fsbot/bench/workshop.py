@@ -31,7 +31,8 @@ class Wishes:
 
     at_once: calls at a time where the load is not what is measured; held_calls: 0 to search;
     word_calls: how many the case words plays; music: a folder; simulstreaming: a checkout of it, to
-    be run beside; seed: of everything that is drawn by chance.
+    be run beside; chaos: things go wrong in the case soak; long_hours: of the call of the case
+    long; seed: of everything that is drawn by chance.
     """
 
     at_once: int
@@ -43,6 +44,9 @@ class Wishes:
     quiet_seconds: float
     music: Path | None
     simulstreaming: Path | None
+    soak_seconds: float
+    chaos: bool
+    long_hours: float
     seed: int
 
 

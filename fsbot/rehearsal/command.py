@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from fsbot.rehearsal.sound import Sound
 
 DEMO = Path(__file__).parent / "sounds" / "demo-fr.flac"
-SECONDS_BETWEEN_CALLS = 0.5
+TOLD_EVERY = 10.0
+"""Seconds between two lines about a load."""
+
 END_OF_TRANSCRIPT = "fsbot::end_of_transcript"
 INTERRUPTED = 130  # what a shell reports for SIGINT
 
@@ -24,7 +27,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RehearsalOptions:
-    """What `fsbot rehearse` was asked for. `repeat` 0: until interrupted."""
+    """What `fsbot rehearse` was asked for.
+
+    `repeat` 0: until interrupted. `rate`: most new calls per second. `duration`: seconds after
+    which a load is taken away, however often the files were played; 0: there is none.
+    `sample_rate` (Hz) and `channels` are those of raw files.
+    """
 
     files: Sequence[Path] = (DEMO,)
     host: str = "127.0.0.1"
@@ -34,7 +42,9 @@ class RehearsalOptions:
     repeat: int = 1
     caller_number: str = "0639980001"  # from the range kept free for fiction
     wait: float = 60.0
-    rate: int = 8000
+    rate: float = 2.0
+    duration: float = 0.0
+    sample_rate: int = 8000
     channels: int = 1
 
 
@@ -67,6 +77,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="play every file N times; 0: until interrupted (default: %(default)s)",
     )
+    add(
+        "--rate",
+        type=_positive,
+        default=default.rate,
+        metavar="R",
+        help="at most so many new calls per second (default: %(default)g)",
+    )
+    add(
+        "--duration",
+        type=_positive,
+        default=default.duration,
+        metavar="SECONDS",
+        help="a load: play the files over and over for so long, a new call for each that ends, "
+        "then hang up",
+    )
     add("--loop", dest="repeat", action="store_const", const=0, help="the same as --repeat 0")
     add(
         "--caller-number",
@@ -81,7 +106,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="for the last transcripts, after the last call (default: %(default)g)",
     )
-    add("--rate", type=_at_least_one, default=default.rate, help="Hz, of raw files")
+    add(
+        "--sample-rate",
+        type=_at_least_one,
+        default=default.sample_rate,
+        metavar="HZ",
+        help="of raw files (default: %(default)s)",
+    )
     add("--channels", type=int, choices=(1, 2), default=default.channels, help="of raw files")
 
 
@@ -97,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
         caller_number=args.caller_number,
         wait=args.wait,
         rate=args.rate,
+        duration=args.duration,
+        sample_rate=args.sample_rate,
         channels=args.channels,
     )
     with _interrupts_here():
@@ -125,7 +158,7 @@ def rehearse(options: RehearsalOptions, say: Say | None = None) -> int:
     from fsbot.rehearsal.sound import load_sound
 
     say = say or _print
-    sounds = [load_sound(path, options.rate, options.channels) for path in options.files]
+    sounds = [load_sound(path, options.sample_rate, options.channels) for path in options.files]
     switch = RehearsalSwitch(options.host, options.port, options.password)
     switch.start()
     rehearsal = _Rehearsal(switch, sounds, options, say)
@@ -167,16 +200,55 @@ class _Rehearsal:
         from gevent.pool import Group
 
         watchers = Group()
-        total = self._options.repeat * len(self._sounds)
-        while self._placed < total or not total:
-            self._switch.wait(lambda: len(self._switch.live_calls) < self._options.calls, inf)
-            if self._placed:
-                gevent.sleep(SECONDS_BETWEEN_CALLS)
-            watchers.spawn(self._watch, self._place())
-        watchers.join()
+        load = self._options.duration
+        began, next_at = time.monotonic(), 0.0
+        ends = began + (load or inf)
+        telling = gevent.spawn(self._tell, began) if load else None
+        try:
+            while self._wanted and self._await_place(max(next_at, time.monotonic()), ends):
+                next_at = time.monotonic() + 1 / self._options.rate
+                watchers.spawn(self._watch, self._place(), self._placed)
+            if load:
+                gevent.sleep(max(0.0, ends - time.monotonic()))
+                self._hang_up()
+            watchers.join()
+        finally:
+            if telling is not None:
+                telling.kill()
         self._switch.wait(lambda: self._all_told() or not self._switch.sessions, self._options.wait)
         if not self._all_told():
             self._say("Not every recorded call got its end_of_transcript.")
+
+    @property
+    def _wanted(self) -> bool:
+        """Another call."""
+        total = self._options.repeat * len(self._sounds)
+        return bool(self._options.duration) or not total or self._placed < total
+
+    def _await_place(self, earliest: float, latest: float) -> bool:
+        """Whether another call may be up before `latest`, and not before `earliest` (monotonic)."""
+        return self._switch.wait(
+            lambda: (
+                time.monotonic() >= earliest and len(self._switch.live_calls) < self._options.calls
+            ),
+            latest - time.monotonic(),
+        )
+
+    def _hang_up(self) -> None:
+        for call in self._switch.live_calls:
+            call.hang_up()
+
+    def _tell(self, began: float) -> None:
+        """How a load goes on."""
+        import gevent
+
+        while True:
+            gevent.sleep(TOLD_EVERY)
+            self._say(
+                f"{time.monotonic() - began:.0f} of {self._options.duration:.0f} s: "
+                f"{len(self._switch.live_calls)} calls up, {self._placed} placed, "
+                f"{len(self._untold)} transcripts to come."
+            )
 
     def summary(self) -> str:
         kinds = sorted(self._switch.received_per_kind.items())
@@ -192,24 +264,28 @@ class _Rehearsal:
         sound = self._sounds[self._placed % len(self._sounds)]
         caller = _counted_up(self._options.caller_number, self._placed)
         self._placed += 1
-        self._say(f"Call {self._placed}: {caller} calls, {sound.name}, {sound.seconds:.1f} s.")
+        self._say_of(self._placed, f"{caller} calls, {sound.name}, {sound.seconds:.1f} s.")
         return self._switch.place(CallScript(sound, caller_number=caller))
 
-    def _watch(self, call: "Call") -> None:
-        number = self._placed
+    def _watch(self, call: "Call", number: int) -> None:
         self._switch.wait(lambda: bool(call.recorded) or call.finished, inf)
         for recording in call.recorded:
-            self._say(f"Call {number}: recorded to {recording.file.path}")
+            self._say_of(number, f"recorded to {recording.file.path}")
         self._switch.wait(lambda: call.finished, inf)
         if not call.recorded:
-            self._say(f"Call {number}: hung up, not recorded.")
+            self._say_of(number, "hung up, not recorded.")
             return
         seconds = sum(recording.file.seconds_written for recording in call.recorded)
-        self._say(f"Call {number}: hung up, {seconds:.1f} s recorded.")
+        self._say_of(number, f"hung up, {seconds:.1f} s recorded.")
         self._recorded += 1
         self._recorded_seconds += seconds
         self._untold.append(call)
         self._all_told()  # forgets calls that are done, however long this runs
+
+    def _say_of(self, number: int, what: str) -> None:
+        """Of one call; a load has too many of them."""
+        if not self._options.duration:
+            self._say(f"Call {number}: {what}")
 
     def _all_told(self) -> bool:
         """Every recorded call's transcript has ended."""
@@ -237,6 +313,16 @@ def _port(text: str) -> int:
     number = _at_least_zero(text)
     if number > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return number
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.001 <= number <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0.001 to 1000000")
     return number
 
 

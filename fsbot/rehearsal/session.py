@@ -30,6 +30,8 @@ class ClientSession:
         self.subscription = Subscription()
         self.authenticated = False
         self.closed = False
+        self.mute = False
+        """Nothing is sent to this client any more: its link is half-open."""
         self._switch = switch
         self._socket = connection
         self._decoder = CommandDecoder()
@@ -97,7 +99,7 @@ class ClientSession:
             self._flushing = False
 
     def _send(self, data: bytes) -> None:
-        if self._switch.faults.mute or self.closed or not data:
+        if self._switch.faults.mute or self.mute or self.closed or not data:
             return
         with self._writing:
             try:

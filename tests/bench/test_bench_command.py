@@ -20,6 +20,7 @@ from fsbot.bench.switchboard import Plan
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.upper().startswith("FSBOT_")}
 PATIENCE = 240.0
+LONG_PATIENCE = 1200.0
 
 with_speech = pytest.mark.skipif(
     not NEARBY.exists(), reason="no recorded calls: ../shared/speech is not there"
@@ -37,9 +38,9 @@ def bench(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def outcome(folder: Path, *arguments: str) -> tuple[int, str, str]:
+def outcome(folder: Path, *arguments: str, patience: float = PATIENCE) -> tuple[int, str, str]:
     process = bench(folder, *arguments)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=patience)
     return process.returncode, out, err
 
 
@@ -193,6 +194,45 @@ def test_where_the_time_goes_adds_up(speech_model: object, tmp_path: Path) -> No
     assert told["updates"] > 10
     assert min(told["parts"].values()) > 0
     assert 0.7 * told["total"] < sum(told["parts"].values()) < told["total"]
+
+
+@with_speech
+def test_nothing_is_lost_whatever_befalls_the_bot(speech_model: object, tmp_path: Path) -> None:
+    """Says nothing about speed."""
+    status, _, err = outcome(
+        tmp_path,
+        *("soak", "--chaos", "--soak-seconds", "60", "--calls", "2", "--only", "call-fr-0[34]"),
+        *("--seed", "3", "--json", "report.json"),
+        patience=LONG_PATIENCE,
+    )
+    assert status in (0, 1), err
+    [case] = json.loads((tmp_path / "report.json").read_text())["cases"]
+    told = case["details"]
+    assert {fault["kind"] for fault in told["faults"]} >= {"kill", "cut"}
+    assert told["flaws"] == {}
+    assert told["compared"]["words"] > 50
+    assert told["compared"]["lost"] == []
+    assert told["compared"]["twice"] == []
+    figures = {figure["name"]: figure["value"] for figure in case["figures"]}
+    assert figures["transcripts left pending"] == 0
+    assert figures["hub delay, p99 of a minute, median"] is not None
+
+
+@with_speech
+def test_half_an_hour_on_one_call(speech_model: object, tmp_path: Path) -> None:
+    status, out, err = outcome(
+        tmp_path,
+        *("long", "--long-hours", "0.5", "--only", "call-fr-*", "--json", "report.json"),
+        patience=LONG_PATIENCE,
+    )
+    assert status == 0, out + err
+    [case] = json.loads((tmp_path / "report.json").read_text())["cases"]
+    told = case["details"]
+    assert told["stalls"] > 10
+    assert told["holds"] >= 1
+    assert told["words"] > 50
+    # What the file does not hold is what the call has lost, and no more.
+    assert told["seconds"] - told["audio"] > 60
 
 
 def test_every_case_is_told_in_the_help(tmp_path: Path) -> None:

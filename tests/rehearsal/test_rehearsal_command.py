@@ -116,6 +116,29 @@ def test_ctrl_c_ends_it_without_a_traceback(spoken: Path) -> None:
     assert out.startswith("0 calls, 0 recorded")
 
 
+def test_a_load_is_refilled_and_taken_away(spoken: Path, tmp_path: Path) -> None:
+    """Two calls at a time, each a second long, for a few of them; then nobody is up any more."""
+    stage = Stage(RehearsalOptions([spoken], port=0, calls=2, rate=50.0, duration=3.0, wait=60))
+    bot = stage.bot()
+    bot.request("event plain CHANNEL_ANSWER CHANNEL_HANGUP")
+    uuids = record_all(bot, 4, tmp_path)
+    for uuid in uuids:
+        end_of_transcript(bot, uuid)
+    stage.greenlet.join(60)
+    assert stage.greenlet.value == 0
+    summary = stage.lines[-1]
+    assert int(summary.split()[0]) >= 4, summary
+    assert summary.endswith("events received: 4 fsbot::end_of_transcript.")
+    assert not any(line.startswith("Call ") for line in stage.lines)
+
+
+def test_new_calls_come_at_their_rate(spoken: Path) -> None:
+    stage = Stage(RehearsalOptions([spoken], port=0, calls=100, rate=2.0, duration=1.8, wait=0.1))
+    stage.bot().request("event plain CHANNEL_ANSWER CHANNEL_HANGUP")
+    stage.greenlet.join(60)
+    assert 1 <= int(stage.lines[-1].split()[0]) <= 4
+
+
 def test_mistakes_name_the_file_or_the_port(spoken: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"missing\.wav"):
         rehearse(RehearsalOptions([tmp_path / "missing.wav"], port=0))
@@ -131,7 +154,15 @@ def test_arguments_become_options() -> None:
     assert (args.files, args.repeat, args.calls, args.port) == ([Path("a.wav")], 0, 4, 0)
     defaults = parser.parse_args([])
     assert (defaults.port, defaults.repeat, defaults.password) == (8021, 1, "ClueCon")
-    for wrong in (["--calls", "0"], ["--port", "70000"], ["--repeat", "x"]):
+    load = parser.parse_args(["--calls", "8", "--rate", "0.5", "--duration", "600"])
+    assert (load.calls, load.rate, load.duration) == (8, 0.5, 600.0)
+    for wrong in (
+        ["--calls", "0"],
+        ["--rate", "0"],
+        ["--duration", "x"],
+        ["--port", "70000"],
+        ["--repeat", "x"],
+    ):
         with pytest.raises(SystemExit):
             parser.parse_args(wrong)
 
