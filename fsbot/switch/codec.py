@@ -88,7 +88,7 @@ class Message:
     def reply_text(self) -> str:
         """`Reply-Text`, e.g. `+OK accepted`; the outbound socket's percent-encoded one decoded."""
         text = self.headers.get("Reply-Text")
-        return _percent_decode(text.encode("ascii")).strip() if text.startswith("%") else text
+        return _percent_decode(_to_bytes(text)).strip() if text.startswith("%") else text
 
     @property
     def text(self) -> str:
@@ -233,8 +233,9 @@ def parse_event(message: Message) -> Event:
     """The event inside a message.
 
     Takes text/event-plain, text/event-json, and the outbound socket's answer to `connect`,
-    a command/reply whose own headers are the event. Raises ProtocolError for anything else;
-    the stream itself is still good then, for the frame had borders.
+    a command/reply whose own headers are the event. Raises ProtocolError for anything else, and
+    for headers of more than MAX_HEADER_BYTES: to take 10 MB of them apart holds the hub for a
+    second and takes 800 MB. The stream itself is still good then, for the frame had borders.
     """
     if message.content_type == "text/event-plain":
         return _parse_plain(message.body)
@@ -243,8 +244,7 @@ def parse_event(message: Message) -> Event:
     if message.content_type == "command/reply" and "Event-Name" in message.headers:
         return Event(
             Headers(
-                (name, _percent_decode(value.encode("utf-8", "surrogateescape")))
-                for name, value in message.headers.items()
+                (name, _percent_decode(_to_bytes(value))) for name, value in message.headers.items()
             )
         )
     raise ProtocolError(f"no event in a message of type {message.content_type[:80]!r}")
@@ -255,20 +255,24 @@ def parse_json_event(text: str) -> Event:
 
     Raises ProtocolError.
     """
+    _check_size(text)
     try:
         # Pairs, not a dict: FreeSWITCH writes some names twice. Tuples tell objects from lists.
         members = json.loads(text, object_pairs_hook=tuple, strict=False)
         if not isinstance(members, tuple):
             raise ProtocolError("a JSON event that is no object")
-        body = "".join(_json_text(value) for name, value in members if name == "_body")
-        pairs = [(name, _json_text(value)) for name, value in members if name != "_body"]
-        return Event(Headers(pairs), body.encode("utf-8", "surrogateescape"))
+        pairs = [(name, _json_text(value)) for name, value in members]
+        for name, value in pairs:
+            _to_bytes(name + value)  # A lone surrogate could be written nowhere later on.
+        body = "".join(value for name, value in pairs if name == "_body")
+        return Event(Headers(pair for pair in pairs if pair[0] != "_body"), _to_bytes(body))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a JSON event that cannot be read: {error}") from error
 
 
 def _parse_plain(content: bytes) -> Event:
     head, _, body = content.partition(b"\n\n")
+    _check_size(head)
     # Borders first, decoding second: a caller's name with %0A in it must not make a header.
     pairs = []
     for line in head.split(b"\n"):
@@ -280,6 +284,11 @@ def _parse_plain(content: bytes) -> Event:
 
 def _parse_json(content: bytes) -> Event:
     return parse_json_event(_to_text(content))
+
+
+def _check_size(headers: bytes | str) -> None:
+    if len(headers) > MAX_HEADER_BYTES:
+        raise ProtocolError(f"an event with headers of {len(headers)} bytes")
 
 
 def _json_text(value: object) -> str:

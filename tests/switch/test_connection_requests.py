@@ -8,9 +8,10 @@ import time
 import gevent
 import pytest
 from esl_peer import SOON, after_login, collect, never_returns
+from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 
-from fsbot.switch.connection import Connection
+from fsbot.switch.connection import Connection, Pending
 from fsbot.switch.errors import (
     CommandRefused,
     ConnectionLost,
@@ -270,8 +271,10 @@ class TestRequests:
         link = Connection("127.0.0.1", switch(script).port, "ClueCon")
         events = collect(link)
         # The recorded replies belong to commands that this client never sends.
-        for _ in range(20):
-            link._commands_sent.append((gevent.event.AsyncResult(), time.monotonic()))
+        for message in captures.messages("bridged_call"):
+            if message.content_type in ("command/reply", "api/response"):
+                is_api = message.content_type == "api/response"
+                link._commands_sent.append(Pending(AsyncResult(), time.monotonic(), is_api))
         link._greeting.set()
         link.sock = link._open_socket()
         link.connected = True
