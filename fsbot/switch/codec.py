@@ -133,8 +133,10 @@ class _FrameReader:
     After a ProtocolError the bad frame stays where it is: every further call raises again.
     """
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, max_body: int, first_header: int) -> None:
+        """first_header: the line of a block, from 0, with which its headers begin."""
         self._max_body = max_body
+        self._first_header = first_header
         self._buffer = bytearray()
         self._searched = 0
         self._pending: tuple[list[str], int] | None = None
@@ -171,7 +173,8 @@ class _FrameReader:
         return lines, length
 
     def _body_length(self, lines: list[str]) -> int:
-        declared = set(Headers(_header_pairs(lines)).all("Content-Length"))
+        headers = Headers(_header_pairs(lines[self._first_header :]))
+        declared = set(headers.all("Content-Length"))
         if not declared:
             return 0
         length = declared.pop()
@@ -194,7 +197,7 @@ class Decoder:
     """Frames that a switch sends. Feed bytes as they come, then ask until None comes back."""
 
     def __init__(self) -> None:
-        self._frames = _FrameReader(MAX_MESSAGE_BODY)
+        self._frames = _FrameReader(MAX_MESSAGE_BODY, first_header=0)
 
     def feed(self, data: bytes) -> None:
         self._frames.feed(data)
@@ -215,7 +218,7 @@ class CommandDecoder:
     """Frames that a client sends: a command line, then headers, then a body if announced."""
 
     def __init__(self) -> None:
-        self._frames = _FrameReader(MAX_COMMAND_BODY)
+        self._frames = _FrameReader(MAX_COMMAND_BODY, first_header=1)
 
     def feed(self, data: bytes) -> None:
         self._frames.feed(data)

@@ -87,7 +87,8 @@ class Leg:
 
 
 def _whole_number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+    # 16 digits of microseconds are the year 2286: what says more could be no date.
+    return int(text) if re.fullmatch(r"[0-9]{1,16}", text) else 0
 
 
 def role_in(event: Event) -> Role:

@@ -64,5 +64,5 @@ def event_time(event: Event) -> float:
     The last one counts: a sender's own goes out before FreeSWITCH's.
     """
     stamps = event.headers.all("Event-Date-Timestamp")
-    known = bool(stamps) and re.fullmatch(r"[0-9]{1,18}", stamps[-1])
+    known = bool(stamps) and re.fullmatch(r"[0-9]{1,16}", stamps[-1])
     return int(stamps[-1]) / 1_000_000 if known else time.time()
