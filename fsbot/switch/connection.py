@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any
 
 import gevent
@@ -50,17 +51,18 @@ _READ_BYTES would be too short: the queue would grow with every flood."""
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request that has no reply yet: who waits for it, when it was sent (monotonic seconds), and
-    whether it is an `api` command."""
+    """A request that has no reply yet: who waits for it, when it was sent (monotonic seconds),
+    whether it is an `api` command, and what its reply says, if that is known."""
 
     answer: AsyncResult
     sent_at: float
     is_api: bool
+    echo: str = ""
 
     def fits(self, reply: Message) -> bool:
         """Whether this can be its reply; `api` gets a command/reply if it is not allowed."""
         if reply.content_type == "api/response":
-            return self.is_api
+            return self.is_api and self.echo in ("", reply.text.strip())
         return not self.is_api or reply.reply_text.startswith("-ERR")
 
 
@@ -91,6 +93,7 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         self.close_reason = ""
         self._commands_sent: deque[Pending] = deque()
         self._queued_bytes = 0
+        self._probes = count()
         self._greeting = AsyncResult()
         self._writing = Semaphore()
         self._last_heard = time.monotonic()
@@ -198,6 +201,8 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         Raises RequestTimeout, ConnectionLost, or ValueError for text that cannot be sent.
         A reply has no number of its own: it belongs to the oldest unanswered command. So a
         request that is given up keeps its place in the queue, and its late reply is dropped.
+        Should it never come, every later one would be taken for the reply before it: what is
+        asked next is what only one reply fits.
         """
         data = encode_command(line, headers, body)
         seconds = self.request_timeout if timeout is None else timeout
@@ -210,8 +215,23 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
                 is_api = line[:4].lower() == "api "
                 self._commands_sent.append(Pending(answer, time.monotonic(), is_api))
                 self._write(data)
-            message: Message = answer.get()
+            try:
+                message: Message = answer.get()
+            except RequestTimeout:
+                gevent.spawn(self._probe)
+                raise
             return message
+
+    def _probe(self) -> None:
+        """Find out whether a reply is late or lost. Lost: one of these two gets another's, which
+        ends the link."""
+        with self._writing:
+            if not self.connected or any(pending.echo for pending in self._commands_sent):
+                return
+            for number in islice(self._probes, 2):
+                echo = f"fsbot-{number}"
+                self._commands_sent.append(Pending(AsyncResult(), time.monotonic(), True, echo))
+                self._write(encode_command(f"api echo {echo}"))
 
     def _write(self, data: bytes) -> None:
         try:
