@@ -228,10 +228,10 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         with self._writing:
             if not self.connected or any(pending.echo for pending in self._commands_sent):
                 return
-            for number in islice(self._probes, 2):
-                echo = f"fsbot-{number}"
+            echoes = [f"fsbot-{number}" for number in islice(self._probes, 2)]
+            for echo in echoes:
                 self._commands_sent.append(Pending(AsyncResult(), time.monotonic(), True, echo))
-                self._write(encode_command(f"api echo {echo}"))
+            self._write(b"".join(encode_command(f"api echo {echo}") for echo in echoes))
 
     def _write(self, data: bytes) -> None:
         try:

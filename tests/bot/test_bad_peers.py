@@ -174,6 +174,8 @@ def test_replies_that_come(
 ) -> None:
     """No reply is taken for another's: every event gets there, in order, and no word is lost."""
     bench.start(esl={"request_timeout": 0.5})
+    bench.wait(lambda: "api show channels as json" in switch.commands)
+    gevent.sleep(0.3)  # the last of what a new link asks is answered
     call = in_mid_word(bench, switch, utterance) if when == "in mid word" else None
     if fault == "late":
         switch.faults.reply_delay = 0.8
