@@ -198,19 +198,23 @@ class Decoder:
 
     def __init__(self) -> None:
         self._frames = _FrameReader(MAX_MESSAGE_BODY, first_header=0)
+        self._failure = ""
 
     def feed(self, data: bytes) -> None:
         self._frames.feed(data)
 
     def next_message(self) -> Message | None:
         """The next whole message or None. Raises ProtocolError, then for ever."""
+        if self._failure:
+            raise ProtocolError(self._failure)
         frame = self._frames.next_frame()
         if frame is None:
             return None
         lines, body = frame
         headers = Headers(_header_pairs(lines))
         if "Content-Type" not in headers:
-            raise ProtocolError(f"a frame without Content-Type: {lines[0][:80]!r}")
+            self._failure = f"a frame without Content-Type: {lines[0][:80]!r}"
+            raise ProtocolError(self._failure)
         return Message(headers["Content-Type"], headers, body)
 
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import random
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from fsbot.switch.codec import (
     Command,
@@ -64,6 +67,9 @@ def decoded(decoder: Decoder | CommandDecoder, pieces: list[bytes]) -> tuple[lis
             decoder.feed(piece)
             found.extend(iter(ask, None))
     except ProtocolError as error:
+        decoder.feed(b"Content-Type: a\n\n")
+        with pytest.raises(ProtocolError, match=re.escape(str(error))):
+            ask()
         return found, str(error)
     return found, ""
 
