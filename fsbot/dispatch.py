@@ -146,7 +146,9 @@ class Dispatcher:
         if call is not None:
             call.masked(change)
         elif change.who == CONTROL:
-            log.warning("fsbot::control for a call that is not transcribed", call_uuid=change.uuid)
+            log.warning(
+                "fsbot::control for a call that is not transcribed", call_uuid=change.uuid[:128]
+            )
 
     def _unmask(self, call: Call | None, stopped: Event) -> None:
         """A recording that is over masks no longer."""

@@ -254,7 +254,7 @@ class HubWatchdog:
     def _judge(self, tick: _Tick) -> None:
         shared = sum(
             max(0.0, min(until, tick.ended) - max(since, tick.ended - tick.late))
-            for since, until in self._control_stalls
+            for since, until in tuple(self._control_stalls)  # the control thread adds to it
         )
         held = min(tick.late, max(tick.late - shared, tick.worked - self._period, 0.0))
         self._hub_late.append(tick.late)

@@ -34,8 +34,9 @@ class Faults:
     `deny_access`: the ACL turns clients away. `mute`: nothing is sent any more, replies and
     events alike, while connections stay open (a half-open link). `reply_delay`: seconds before
     each command is looked at. `refuse_recording`: the reply to every `uuid_record … start`.
-    `lose_event_replies`: so many `sendevent` are delivered but not answered. `lose_events`:
-    names of events that nobody gets.
+    `lose_event_replies`: so many `sendevent` are delivered but not answered; `lose_replies` the
+    same for `api` too. `repeat_replies`: so many of both are answered twice. `lose_events`: names
+    of events that nobody gets.
     """
 
     deny_access: bool = False
@@ -43,6 +44,8 @@ class Faults:
     reply_delay: float = 0.0
     refuse_recording: str = ""
     lose_event_replies: int = 0
+    lose_replies: int = 0
+    repeat_replies: int = 0
     lose_events: frozenset[str] = frozenset()
 
 

@@ -169,7 +169,7 @@ class ClientSession:
 
     def _run_api(self, line: str) -> None:
         body = self._switch.api.run(line).encode("utf-8", "surrogateescape")
-        self._send(encode_message("api/response", body=body or b"-ERR no reply\n"))
+        self._reply(encode_message("api/response", body=body or b"-ERR no reply\n"))
 
     def _run_in_background(self, line: str, wished: str) -> None:
         job = wished or str(uuid.uuid4())
@@ -186,12 +186,23 @@ class ClientSession:
         body = result.encode("utf-8", "surrogateescape")
         self._switch.fire(SwitchEvent("BACKGROUND_JOB", headers, body))
 
+    def _reply(self, data: bytes) -> None:
+        faults = self._switch.faults
+        if faults.lose_replies:
+            faults.lose_replies -= 1
+            return
+        times = 1
+        if faults.repeat_replies:
+            faults.repeat_replies -= 1
+            times = 2
+        self._send(data * times)
+
     def _send_event(self, words: list[str], command: Command) -> None:
         identity = self._switch.receive_event(" ".join(words).strip(), command)
         if self._switch.faults.lose_event_replies:
             self._switch.faults.lose_event_replies -= 1
             return
-        self._send(reply(f"+OK {identity}"))
+        self._reply(reply(f"+OK {identity}"))
 
     def _send_message(self, words: list[str], command: Command) -> str:
         found = self._switch.find_leg(words[0]) if words else None

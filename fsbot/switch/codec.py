@@ -88,7 +88,7 @@ class Message:
     def reply_text(self) -> str:
         """`Reply-Text`, e.g. `+OK accepted`; the outbound socket's percent-encoded one decoded."""
         text = self.headers.get("Reply-Text")
-        return _percent_decode(text.encode("ascii")).strip() if text.startswith("%") else text
+        return _percent_decode(_to_bytes(text)).strip() if text.startswith("%") else text
 
     @property
     def text(self) -> str:
@@ -133,8 +133,10 @@ class _FrameReader:
     After a ProtocolError the bad frame stays where it is: every further call raises again.
     """
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, max_body: int, first_header: int) -> None:
+        """first_header: the line of a block, from 0, with which its headers begin."""
         self._max_body = max_body
+        self._first_header = first_header
         self._buffer = bytearray()
         self._searched = 0
         self._pending: tuple[list[str], int] | None = None
@@ -171,7 +173,8 @@ class _FrameReader:
         return lines, length
 
     def _body_length(self, lines: list[str]) -> int:
-        declared = set(Headers(_header_pairs(lines)).all("Content-Length"))
+        headers = Headers(_header_pairs(lines[self._first_header :]))
+        declared = set(headers.all("Content-Length"))
         if not declared:
             return 0
         length = declared.pop()
@@ -194,20 +197,24 @@ class Decoder:
     """Frames that a switch sends. Feed bytes as they come, then ask until None comes back."""
 
     def __init__(self) -> None:
-        self._frames = _FrameReader(MAX_MESSAGE_BODY)
+        self._frames = _FrameReader(MAX_MESSAGE_BODY, first_header=0)
+        self._failure = ""
 
     def feed(self, data: bytes) -> None:
         self._frames.feed(data)
 
     def next_message(self) -> Message | None:
         """The next whole message or None. Raises ProtocolError, then for ever."""
+        if self._failure:
+            raise ProtocolError(self._failure)
         frame = self._frames.next_frame()
         if frame is None:
             return None
         lines, body = frame
         headers = Headers(_header_pairs(lines))
         if "Content-Type" not in headers:
-            raise ProtocolError(f"a frame without Content-Type: {lines[0][:80]!r}")
+            self._failure = f"a frame without Content-Type: {lines[0][:80]!r}"
+            raise ProtocolError(self._failure)
         return Message(headers["Content-Type"], headers, body)
 
 
@@ -215,7 +222,7 @@ class CommandDecoder:
     """Frames that a client sends: a command line, then headers, then a body if announced."""
 
     def __init__(self) -> None:
-        self._frames = _FrameReader(MAX_COMMAND_BODY)
+        self._frames = _FrameReader(MAX_COMMAND_BODY, first_header=1)
 
     def feed(self, data: bytes) -> None:
         self._frames.feed(data)
@@ -233,8 +240,9 @@ def parse_event(message: Message) -> Event:
     """The event inside a message.
 
     Takes text/event-plain, text/event-json, and the outbound socket's answer to `connect`,
-    a command/reply whose own headers are the event. Raises ProtocolError for anything else;
-    the stream itself is still good then, for the frame had borders.
+    a command/reply whose own headers are the event. Raises ProtocolError for anything else, and
+    for headers of more than MAX_HEADER_BYTES: to take 10 MB of them apart holds the hub for a
+    second and takes 800 MB. The stream itself is still good then, for the frame had borders.
     """
     if message.content_type == "text/event-plain":
         return _parse_plain(message.body)
@@ -243,8 +251,7 @@ def parse_event(message: Message) -> Event:
     if message.content_type == "command/reply" and "Event-Name" in message.headers:
         return Event(
             Headers(
-                (name, _percent_decode(value.encode("utf-8", "surrogateescape")))
-                for name, value in message.headers.items()
+                (name, _percent_decode(_to_bytes(value))) for name, value in message.headers.items()
             )
         )
     raise ProtocolError(f"no event in a message of type {message.content_type[:80]!r}")
@@ -255,20 +262,24 @@ def parse_json_event(text: str) -> Event:
 
     Raises ProtocolError.
     """
+    _check_size(text)
     try:
         # Pairs, not a dict: FreeSWITCH writes some names twice. Tuples tell objects from lists.
         members = json.loads(text, object_pairs_hook=tuple, strict=False)
         if not isinstance(members, tuple):
             raise ProtocolError("a JSON event that is no object")
-        body = "".join(_json_text(value) for name, value in members if name == "_body")
-        pairs = [(name, _json_text(value)) for name, value in members if name != "_body"]
-        return Event(Headers(pairs), body.encode("utf-8", "surrogateescape"))
+        pairs = [(name, _json_text(value)) for name, value in members]
+        for name, value in pairs:
+            _to_bytes(name + value)  # A lone surrogate could be written nowhere later on.
+        body = "".join(value for name, value in pairs if name == "_body")
+        return Event(Headers(pair for pair in pairs if pair[0] != "_body"), _to_bytes(body))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a JSON event that cannot be read: {error}") from error
 
 
 def _parse_plain(content: bytes) -> Event:
     head, _, body = content.partition(b"\n\n")
+    _check_size(head)
     # Borders first, decoding second: a caller's name with %0A in it must not make a header.
     pairs = []
     for line in head.split(b"\n"):
@@ -280,6 +291,11 @@ def _parse_plain(content: bytes) -> Event:
 
 def _parse_json(content: bytes) -> Event:
     return parse_json_event(_to_text(content))
+
+
+def _check_size(headers: bytes | str) -> None:
+    if len(headers) > MAX_HEADER_BYTES:
+        raise ProtocolError(f"an event with headers of {len(headers)} bytes")
 
 
 def _json_text(value: object) -> str:

@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any
 
 import gevent
@@ -36,6 +38,33 @@ Handler = Callable[[Event], object]
 _READ_BYTES = 64 * 1024
 _GOODBYE_SECONDS = 1.0
 
+MOST_QUEUED_BYTES = 64 << 20
+"""Events that wait for their handlers; with more the link is dropped."""
+
+_EVENT_OVERHEAD = 1024
+"""Bytes that a waiting event takes beside its body."""
+
+_HANDLING_SECONDS = 0.005
+"""Events are handled for so long before others have their turn. Shorter than a reading of
+_READ_BYTES would be too short: the queue would grow with every flood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request that has no reply yet: who waits for it, when it was sent (monotonic seconds),
+    whether it is an `api` command, and what its reply says, if that is known."""
+
+    answer: AsyncResult
+    sent_at: float
+    is_api: bool
+    echo: str = ""
+
+    def fits(self, reply: Message) -> bool:
+        """Whether this can be its reply; `api` gets a command/reply if it is not allowed."""
+        if reply.content_type == "api/response":
+            return self.is_api and self.echo in ("", reply.text.strip())
+        return not self.is_api or reply.reply_text.startswith("-ERR")
+
 
 class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
     """A link from `connect()` to its end; it never comes back (`fsbot.switch.link.Link` does).
@@ -62,7 +91,9 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         self.request_timeout = request_timeout
         self.closed = Flag()
         self.close_reason = ""
-        self._commands_sent: deque[tuple[AsyncResult, float]] = deque()
+        self._commands_sent: deque[Pending] = deque()
+        self._queued_bytes = 0
+        self._probes = count()
         self._greeting = AsyncResult()
         self._writing = Semaphore()
         self._last_heard = time.monotonic()
@@ -133,8 +164,7 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         if not self._greeting.ready():
             self._greeting.set_exception(self._lost())
         while self._commands_sent:
-            answer, _ = self._commands_sent.popleft()
-            answer.set_exception(self._lost())
+            self._commands_sent.popleft().answer.set_exception(self._lost())
         self._esl_event_queue.put(None)
 
     def _lost(self) -> ConnectionLost:
@@ -144,7 +174,10 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
 
     @property
     def silence(self) -> float:
-        """Seconds since FreeSWITCH last sent anything; its HEARTBEAT comes every 20 s."""
+        """Seconds since FreeSWITCH last sent a whole frame; its HEARTBEAT comes every 20 s.
+
+        Bytes alone do not count: a frame that is announced too long swallows all that follow it.
+        """
         return time.monotonic() - self._last_heard
 
     @property
@@ -152,7 +185,7 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         """Seconds for which the oldest request has had no reply, given up or not; 0 if none."""
         if not self._commands_sent:
             return 0.0
-        return time.monotonic() - self._commands_sent[0][1]
+        return time.monotonic() - self._commands_sent[0].sent_at
 
     # Sending
 
@@ -168,6 +201,8 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         Raises RequestTimeout, ConnectionLost, or ValueError for text that cannot be sent.
         A reply has no number of its own: it belongs to the oldest unanswered command. So a
         request that is given up keeps its place in the queue, and its late reply is dropped.
+        Should it never come, every later one would be taken for the reply before it: what is
+        asked next is what only one reply fits.
         """
         data = encode_command(line, headers, body)
         seconds = self.request_timeout if timeout is None else timeout
@@ -177,10 +212,26 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
             with self._writing:
                 if not self.connected:
                     raise self._lost()
-                self._commands_sent.append((answer, time.monotonic()))
+                is_api = line[:4].lower() == "api "
+                self._commands_sent.append(Pending(answer, time.monotonic(), is_api))
                 self._write(data)
-            message: Message = answer.get()
+            try:
+                message: Message = answer.get()
+            except RequestTimeout:
+                gevent.spawn(self._probe)
+                raise
             return message
+
+    def _probe(self) -> None:
+        """Find out whether a reply is late or lost. Lost: one of these two gets another's, which
+        ends the link."""
+        with self._writing:
+            if not self.connected or any(pending.echo for pending in self._commands_sent):
+                return
+            echoes = [f"fsbot-{number}" for number in islice(self._probes, 2)]
+            for echo in echoes:
+                self._commands_sent.append(Pending(AsyncResult(), time.monotonic(), True, echo))
+            self._write(b"".join(encode_command(f"api echo {echo}") for echo in echoes))
 
     def _write(self, data: bytes) -> None:
         try:
@@ -246,9 +297,9 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
         decoder = Decoder()
         try:
             while data := self.sock.recv(_READ_BYTES):
-                self._last_heard = time.monotonic()
                 decoder.feed(data)
-                while message := decoder.next_message():
+                while self._run and (message := decoder.next_message()):
+                    self._last_heard = time.monotonic()
                     self.handle_event(message)
                 gevent.sleep(0)  # recv does not yield while data is there
             self.close("closed by FreeSWITCH")
@@ -258,7 +309,8 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
             self.close(f"unreadable: {error}")
 
     def handle_event(self, message: Message) -> None:
-        """Sort one frame; nothing here waits. Raises ProtocolError for a reply to no request."""
+        """Sort one frame; nothing here waits. Raises ProtocolError for a reply to no request, or to
+        another one: all later replies would go to the wrong requests."""
         match message.content_type:
             case "auth/request":
                 self._greeting.set()
@@ -269,19 +321,31 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
             case "command/reply" | "api/response":
                 if not self._commands_sent:
                     raise ProtocolError("a reply to no request")
-                answer, _ = self._commands_sent.popleft()
-                answer.set(message)
+                if not self._commands_sent[0].fits(message):
+                    raise ProtocolError("a reply to another request than the oldest")
+                self._commands_sent.popleft().answer.set(message)
             case "text/disconnect-notice":
-                self._esl_event_queue.put(message)
+                self._enqueue(message)
                 self._lingering = message.headers.get("Content-Disposition") == "linger"
                 if not self._lingering:
                     self.close(f"FreeSWITCH says: {message.text.strip()[:80]!r}")
             case _:
-                self._esl_event_queue.put(message)
+                self._enqueue(message)
+
+    def _enqueue(self, message: Message) -> None:
+        # Not reading is no way out: FreeSWITCH would freeze its other clients (FACTS.md 7).
+        if self._queued_bytes > MOST_QUEUED_BYTES:
+            waiting = self._esl_event_queue.qsize()
+            self.close(f"events come faster than they are handled: {waiting} wait")
+            return
+        self._queued_bytes += len(message.body) + _EVENT_OVERHEAD
+        self._esl_event_queue.put(message)
 
     def process_events(self) -> None:
         """The handling greenlet: one event after the other until the link's last one."""
+        turn_ends = 0.0
         for message in iter(self._esl_event_queue.get, None):
+            self._queued_bytes -= len(message.body) + _EVENT_OVERHEAD
             try:
                 name, event = _named(message)
             except ProtocolError as error:
@@ -289,7 +353,9 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
                 continue
             for handler in self._handlers(name):
                 self._safe_exec_handler(handler, event)
-            gevent.sleep(0)
+            if time.monotonic() >= turn_ends:
+                gevent.sleep(0)
+                turn_ends = time.monotonic() + _HANDLING_SECONDS
 
     def _handlers(self, name: str) -> list[Handler]:
         fallback = [] if name in ("DISCONNECT", "log") else self.event_handlers.get("*", [])

@@ -11,6 +11,9 @@ from fsbot.switch.codec import Event
 _MICROSECONDS = 1_000_000
 _NO = frozenset({"false", "no", "off", "0"})
 
+_MOST_TEXT = 256
+"""Characters of a caller's number, and of the number called, that are kept."""
+
 
 class Role(StrEnum):
     """A: the leg that a call began with. B: one that FreeSWITCH dialled for another leg."""
@@ -59,8 +62,8 @@ class Leg:
             call_uuid=headers.get("Channel-Call-UUID"),
             direction=headers.get("Call-Direction") or headers.get("Caller-Direction"),
             channel_name=headers.get("Channel-Name"),
-            caller_number=headers.get("Caller-Caller-ID-Number"),
-            destination=headers.get("Caller-Destination-Number"),
+            caller_number=headers.get("Caller-Caller-ID-Number")[:_MOST_TEXT],
+            destination=headers.get("Caller-Destination-Number")[:_MOST_TEXT],
             context=headers.get("Caller-Context"),
             codec_rate=_whole_number(headers.get("Channel-Read-Codec-Rate")),
             answered_at=answered / _MICROSECONDS if answered else None,
@@ -94,7 +97,8 @@ class Leg:
 
 
 def _whole_number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+    # 16 digits of microseconds are the year 2286: what says more could be no date.
+    return int(text) if re.fullmatch(r"[0-9]{1,16}", text) else 0
 
 
 def role_in(event: Event) -> Role:
@@ -121,9 +125,12 @@ class LegRoles:
         self._calls: dict[str, str] = {}
 
     def observe(self, event: Event) -> Role | None:
-        """Take in an event; the role of its leg, None for one that describes no channel."""
+        """Take in an event; the role of its leg, None for one that describes no channel.
+
+        A CUSTOM event, even one without a name (FACTS.md 0.6), says what its sender likes.
+        """
         uuid = event.headers.get("Unique-ID")
-        if not uuid or "Channel-Name" not in event.headers:
+        if not uuid or event.name in ("", "CUSTOM") or "Channel-Name" not in event.headers:
             return None
         self._calls.setdefault(uuid, event.headers.get("Channel-Call-UUID") or uuid)
         if event.name == "CHANNEL_DESTROY":

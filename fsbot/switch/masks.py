@@ -4,6 +4,7 @@ mask and unmask fire no event of their own: an API event carries the command, CH
 dialplan's application (FACTS.md 8; mod_commands.c, mod_dptools.c).
 """
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -58,6 +59,10 @@ def mask_change(event: Event) -> MaskChange | None:
 
 
 def event_time(event: Event) -> float:
-    """Unix seconds at which FreeSWITCH made the event; now, if it does not say."""
-    text = event.headers.get("Event-Date-Timestamp")
-    return int(text) / 1_000_000 if text.isdecimal() else time.time()
+    """Unix seconds at which FreeSWITCH made the event; now, if it does not say.
+
+    The last one counts: a sender's own goes out before FreeSWITCH's.
+    """
+    stamps = event.headers.all("Event-Date-Timestamp")
+    known = bool(stamps) and re.fullmatch(r"[0-9]{1,16}", stamps[-1])
+    return int(stamps[-1]) / 1_000_000 if known else time.time()

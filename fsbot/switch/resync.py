@@ -62,13 +62,24 @@ def look_up(connection: Connection, uuid: str, call_uuid: str = "") -> LiveLeg |
 
 
 def exists(connection: Connection, uuid: str) -> bool:
-    """Whether the channel still lives. Raises EslError or UnsafeUuid."""
-    return connection.api(f"uuid_exists {check_uuid(uuid)}").strip() == "true"
+    """Whether the channel still lives. Raises EslError, also for an answer that says neither: a
+    call must not end because of a reply that belongs to another command. Raises UnsafeUuid.
+    """
+    command = f"uuid_exists {check_uuid(uuid)}"
+    answer = connection.api(command)
+    if answer.strip() not in ("true", "false"):
+        raise CommandRefused(command, answer)
+    return answer.strip() == "true"
 
 
 def active_recordings(connection: Connection, uuid: str) -> list[str]:
     """FreeSWITCH's paths of the files into which the channel is being recorded right now.
 
-    Only uuid_buglist knows: no channel variable tells. Raises EslError or UnsafeUuid.
+    Only uuid_buglist knows: no channel variable tells. Raises EslError, also for an answer that
+    is no such list and no `-ERR` (there is no such channel any more), or UnsafeUuid.
     """
-    return _RECORDING.findall(connection.api(f"uuid_buglist {check_uuid(uuid)}"))
+    command = f"uuid_buglist {check_uuid(uuid)}"
+    answer = connection.api(command)
+    if not answer.lstrip().startswith(("<", "-ERR")):
+        raise CommandRefused(command, answer)
+    return _RECORDING.findall(answer)

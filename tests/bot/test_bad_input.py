@@ -58,6 +58,27 @@ def test_line_ends_in_a_caller_id(
     assert "\n" not in ConsoleLine(colours=False)(None, "info", entry)
 
 
+def test_orders_to_a_terminal_in_a_caller_id(
+    bench: Bench, switch: RehearsalSwitch, listener: Listener, log_lines: LogLines
+) -> None:
+    bench.start()
+    orders = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e%1B[2K\b\r"
+    call = switch.place(CallScript(silence(0.5), caller_number=orders, caller_name=orders))
+    records = bench.transcript(call.uuid)
+    start = records[0]
+    assert isinstance(start, StartOfTranscript)
+    assert start.caller == orders.replace("%1B", "\x1b")
+    path = bench.journal_path(call.uuid)
+    assert path is not None
+    assert len(path.read_bytes().splitlines()) == len(records)
+    bench.wait(lambda: len(listener.of(call.uuid)) == len(records))
+    for event in listener.of(call.uuid):
+        assert all(value.isprintable() for _, value in event.headers.items())
+    (line,) = [line for line in log_lines if line["event"] == "call answered"]
+    entry = dict(line, level="info", timestamp="", logger="fsbot.bot")
+    assert ConsoleLine(colours=False)(None, "info", entry).isprintable()
+
+
 def test_a_caller_whose_name_and_number_are_not_utf8(
     bench: Bench, switch: RehearsalSwitch, listener: Listener
 ) -> None:

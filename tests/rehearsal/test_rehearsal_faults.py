@@ -36,6 +36,17 @@ def test_a_lost_reply_still_delivers_the_event(switch: RehearsalSwitch, client: 
     client.request("sendevent CUSTOM", [("Event-Subclass", "a::b")])
 
 
+def test_replies_can_be_lost_and_repeated(switch: RehearsalSwitch, client: RawClient) -> None:
+    client.login()
+    before = len(client.replies)
+    switch.faults.lose_replies = 1
+    switch.faults.repeat_replies = 1
+    client.send(b"api echo lost\n\napi echo twice\n\napi echo once\n\n")
+    client.wait(lambda: len(client.replies) == before + 3)
+    assert switch.commands[-3] == "api echo lost"
+    assert [reply.body for reply in client.replies[before:]] == [b"twice", b"twice", b"once"]
+
+
 def test_events_can_be_lost(switch: RehearsalSwitch, client: RawClient) -> None:
     client.login().request("event plain CHANNEL_CREATE CHANNEL_ANSWER")
     switch.faults.lose_events = frozenset({"CHANNEL_CREATE"})

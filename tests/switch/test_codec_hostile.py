@@ -101,6 +101,33 @@ class TestHostileInput:
         with pytest.raises(ProtocolError):
             one_event(json_frame(content))
 
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            plain_frame(b"A: " + b"%20" * MAX_HEADER_BYTES + b"\n\n"),
+            plain_frame(b"A: 1\n" * MAX_HEADER_BYTES + b"\n"),
+            json_frame(b'{"A":"' + bytes(MAX_HEADER_BYTES) + b'"}'),
+        ],
+    )
+    def test_too_many_bytes_of_headers_are_not_taken_apart(self, frame):
+        with pytest.raises(ProtocolError, match="with headers of"):
+            one_event(frame)
+
+    def test_a_body_may_be_large(self):
+        event = one_event(plain_frame(b"A: 1\n\n" + bytes(10 * MAX_HEADER_BYTES)))
+
+        assert event.headers.items() == (("A", "1"),)
+        assert len(event.body) == 10 * MAX_HEADER_BYTES
+
+    def test_half_a_surrogate_pair_in_json_could_be_written_nowhere(self):
+        with pytest.raises(ProtocolError):
+            one_event(json_frame(b'{"A":"\\ud800"}'))
+
+    def test_a_command_line_is_no_header(self):
+        (command,) = decode_commands(b"Content-Length: 5\n\n")
+
+        assert (command.line, command.body) == ("Content-Length: 5", b"")
+
     def test_json_duplicates_and_lists(self):
         event = one_event(json_frame(b'{"A":"1","A":"2","L":["a","b"],"_body":"text"}'))
 

@@ -8,9 +8,10 @@ import time
 import gevent
 import pytest
 from esl_peer import SOON, after_login, collect, never_returns
+from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 
-from fsbot.switch.connection import Connection
+from fsbot.switch.connection import Connection, Pending
 from fsbot.switch.errors import (
     CommandRefused,
     ConnectionLost,
@@ -46,16 +47,38 @@ class TestAReplyThatNeverComes:
             release.wait()
             peer.api_reply("late")
             while command := peer.command():
-                peer.api_reply(f"reply to {command.line}")
+                peer.api_reply(command.line.removeprefix("api echo "))
 
         link = ours(script)
         with pytest.raises(RequestTimeout):
             link.api("first", timeout=0.1)
         release.set()
 
-        assert link.api("second") == "reply to api second"
-        assert link.api("third") == "reply to api third"
+        assert link.api("second") == "api second"
+        assert link.api("third") == "api third"
         assert link.unanswered == 0
+
+    @pytest.mark.parametrize("line", ["api status", "sendevent CUSTOM"])
+    def test_after_a_lost_reply_the_link_ends_before_another_goes_astray(
+        self, ours, line, wait_until
+    ):
+        def script(peer):
+            peer.log_in()
+            lost = False
+            while command := peer.command():
+                if command.line == line and not lost:
+                    lost = True
+                elif command.line.startswith("api "):
+                    peer.api_reply(command.line.removeprefix("api echo "))
+                else:
+                    peer.reply("+OK 7f4de4bc")
+
+        link = ours(script, request_timeout=0.3)
+        with pytest.raises(RequestTimeout):
+            link.request(line)
+        wait_until(link.closed.is_set)
+
+        assert link.close_reason == "unreadable: a reply to another request than the oldest"
 
     def test_many_at_once_each_get_their_own(self, ours):
         def script(peer):
@@ -239,6 +262,26 @@ class TestRequests:
 
         assert link.close_reason == "unreadable: a reply to no request"
 
+    @pytest.mark.parametrize("line", ["api status", "noevents"])
+    def test_a_reply_of_the_wrong_kind_ends_the_link(self, ours, line):
+        def script(peer):
+            peer.log_in()
+            peer.command()
+            peer.reply("+OK") if line.startswith("api") else peer.api_reply("true")
+            peer.say_yes()
+
+        link = ours(script)
+        with pytest.raises(ConnectionLost, match="another request"):
+            link.request(line)
+
+    def test_a_reply_text_that_is_not_ascii(self, ours):
+        def script(peer):
+            peer.log_in()
+            while peer.command():
+                peer.reply("%C3é")
+
+        assert ours(script).send("noevents").reply_text == "\udcc3é"
+
     def test_noise_ends_the_link(self, ours, wait_until):
         def script(peer):
             peer.log_in()
@@ -270,8 +313,10 @@ class TestRequests:
         link = Connection("127.0.0.1", switch(script).port, "ClueCon")
         events = collect(link)
         # The recorded replies belong to commands that this client never sends.
-        for _ in range(20):
-            link._commands_sent.append((gevent.event.AsyncResult(), time.monotonic()))
+        for message in captures.messages("bridged_call"):
+            if message.content_type in ("command/reply", "api/response"):
+                is_api = message.content_type == "api/response"
+                link._commands_sent.append(Pending(AsyncResult(), time.monotonic(), is_api))
         link._greeting.set()
         link.sock = link._open_socket()
         link.connected = True

@@ -4,6 +4,7 @@ import pytest
 
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.legs import Leg, LegFilter, LegRoles, Role, Side, role_in
+from fsbot.switch.masks import event_time
 
 
 def channel_event(name="CHANNEL_ANSWER", **headers):
@@ -206,3 +207,24 @@ class TestFilter:
     )
     def test_rules(self, rule, changes, objection):
         assert LegFilter(**rule).objection(leg(**changes), Role.A) == objection
+
+
+@pytest.mark.parametrize("name", ["CUSTOM", ""])
+def test_an_event_that_anybody_may_send_gives_no_leg_a_role(name: str) -> None:
+    roles = LegRoles()
+    headers = [("Unique-ID", "x"), ("Channel-Name", "sofia/x"), ("Other-Type", "originator")]
+    assert roles.observe(Event(Headers([("Event-Name", name), *headers]))) is None
+    assert len(roles) == 0
+
+
+def test_a_time_that_is_no_time() -> None:
+    headers = [("Caller-Channel-Answered-Time", "9" * 17), ("Caller-Caller-ID-Number", "1" * 999)]
+    leg = Leg.from_event(Event(Headers(headers)))
+    assert leg.answered_at is None
+    assert leg.caller_number == "1" * 256
+
+
+def test_the_senders_own_time_of_an_event_does_not_count() -> None:
+    stamps = [("Event-Date-Timestamp", "1"), ("Event-Date-Timestamp", "1795360457362784")]
+    assert event_time(Event(Headers(stamps))) == 1795360457.362784
+    assert event_time(Event(Headers([("Event-Date-Timestamp", "9" * 400)]))) < 10**12

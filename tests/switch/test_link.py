@@ -173,6 +173,24 @@ def test_heartbeats_keep_a_quiet_link(switch, watched, wait_until):
     assert seen.losses == []
 
 
+def test_a_frame_that_swallows_all_that_follows_ends_the_link(switch, watched, wait_until):
+    """Bytes go on coming, but nothing will ever be made of them."""
+
+    def lying(peer):
+        peer.log_in()
+        peer.command()
+        peer.reply("+OK")
+        peer.send(b"Content-Type: text/event-plain\nContent-Length: 50000000\n\n")
+        while True:
+            peer.event(("Event-Name", "HEARTBEAT"))
+            gevent.sleep(0.02)
+
+    seen = watched(switch(lying, serve).port, heartbeat_timeout=0.5)
+    wait_until(lambda: len(seen.connected) == 2)
+
+    assert seen.losses[0].startswith("nothing heard for")
+
+
 def test_a_reply_that_never_comes_ends_a_link_that_still_beats(switch, watched, wait_until):
     def forgetful(peer):
         peer.log_in()

@@ -112,6 +112,14 @@ class TestLegs:
         with pytest.raises(UnsafeUuid):
             exists(connection, "a b")
 
+    def test_an_answer_to_another_command_ends_no_call(self, answering):
+        connection = answering({"uuid_exists a": "+OK Success\n", "uuid_buglist a": "true"})
+
+        with pytest.raises(CommandRefused):
+            exists(connection, "a")
+        with pytest.raises(CommandRefused):
+            active_recordings(connection, "a")
+
 
 class TestRecordings:
     def test_real_ones(self, switch_after_restart, answering, captures):
