@@ -253,7 +253,6 @@ def _linger(sock: gevent.socket.socket) -> None:
         sock.settimeout(left)
         if not sock.recv(RECEIVED_BYTES):
             return
-        gevent.sleep(0)  # recv does not yield while data is there
 
 
 class Outbox:

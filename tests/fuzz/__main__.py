@@ -14,7 +14,6 @@ from pathlib import Path
 
 HANG_SECONDS = 20
 MOST_MEGABYTES = 2048
-MOST_BYTES = 1 << 16
 
 
 def main() -> None:
@@ -45,7 +44,7 @@ def main() -> None:
             f"-max_total_time={args.seconds}",
             f"-timeout={HANG_SECONDS}",
             f"-rss_limit_mb={MOST_MEGABYTES}",
-            f"-max_len={MOST_BYTES}",
+            f"-max_len={target.MOST_BYTES}",
             "-print_final_stats=1",
         ]
         atheris.Setup([sys.argv[0], *limits, str(corpus)], target.check)

@@ -24,6 +24,7 @@ WAIT_SECONDS = 0.002
 """For a command, until the switch goes on without one."""
 
 PATIENCE = 10.0
+MOST_BYTES = 12_000
 UUID = "1b57a792-7873-47fd-a46b-ef9ec0d1ce55"
 _ACCEPTED = encode_message("command/reply", [("Reply-Text", "+OK accepted")])
 _LOGIN = encode_message("auth/request") + TURN + _ACCEPTED
@@ -41,7 +42,7 @@ def seeds() -> Iterator[bytes]:
         replies = [_YES, *map(_answer, (b"true\n", b"<media-bugs>\n</media-bugs>\n", listed))]
         replies += [_answer(dumped)] * (1 + listed.count(b"uuid")) + [_YES.replace(b"K", b"K 1")]
         yield TURN.join(
-            [_LOGIN, *(reply + _frames(events[n : n + 2]) for n, reply in enumerate(replies))]
+            [_LOGIN, *(reply + _frames(events[n : n + 1]) for n, reply in enumerate(replies))]
         )
 
 

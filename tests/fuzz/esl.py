@@ -28,6 +28,7 @@ from fsbot.switch.resync import parse_channels
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
 SEED_BYTES = 4000
+MOST_BYTES = 6000
 _LENGTH = "content-length"
 
 

@@ -40,6 +40,8 @@ HEADS = (
 JUDGED = 0x80
 ONE_BY_ONE = 1000
 PATIENCE = 20.0
+MOST_BYTES = 33_000
+"""A second of sound, and so a word, and a little more."""
 
 
 def seeds() -> Iterator[bytes]:

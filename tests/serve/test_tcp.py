@@ -3,13 +3,11 @@
 import json
 import socket as constants
 import struct
-import sys
 import time
 
 import gevent
 import numpy as np
 import pytest
-from gevent import subprocess
 from jiwer import wer
 from peers import PATIENCE, SAID, UTTERANCE, Client, ask, pcm, plain, serving, text_of
 
@@ -251,35 +249,6 @@ def test_nobody_waits_while_a_client_does_not_read(engine: Engine, alone: list[s
         assert server.clients == [stuck]
         assert stuck._outbox._bytes
         deaf.sock.close()
-
-
-FLOOD = """
-import socket, sys
-sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-print(sock.recv(1000).decode(), end="", flush=True)
-try:
-    while True:
-        sock.sendall(bytes(1 << 20))
-except OSError:
-    pass
-"""
-
-
-def test_who_is_turned_away_and_goes_on_sending_holds_nobody_up(engine: Engine) -> None:
-    """From another process: it must be able to fill the socket faster than it is emptied."""
-    with serving(engine, max_clients=1) as server:
-        first = Client.of(server).send(UTTERANCE[:50_000])
-        flood = subprocess.Popen(
-            [sys.executable, "-c", FLOOD, str(server.addresses[0][1])], stdout=subprocess.PIPE
-        )
-        assert b"serve.max_clients" in flood.stdout.readline()
-        turns = 0
-        while flood.poll() is None:
-            gevent.sleep(0)
-            turns += 1
-        # Without turns for others there is one, at the end.
-        assert turns > 100
-        assert first.send(UTTERANCE[50_000:]).end().read()
 
 
 def test_one_client_too_many_is_turned_away(engine: Engine, alone: list[str]) -> None:
