@@ -237,6 +237,12 @@ class Recorder:
         )
         try:
             self._ask(command)
+        except LegGone:
+            if not recording.file.size:
+                recording.complete = True
+                recording.file.close()
+                raise
+            # It was recorded all the same, only FreeSWITCH's answer is missing.
         except BaseException:
             # Also when the call is given up: nobody would ever say that this file is complete.
             recording.complete = True

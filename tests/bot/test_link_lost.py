@@ -170,3 +170,14 @@ def test_a_password_that_is_changed_and_changed_back(bench: Bench, switch: Rehea
     bench.wait(lambda: bench.session is not None)
     call = switch.place(CallScript(silence(0.5)))
     assert end_of(bench.transcript(call.uuid)).reason == "hangup"
+
+
+def test_a_call_that_ends_before_the_answer_to_its_start(
+    bench: Bench, switch: RehearsalSwitch, utterance: Sound, turn: dict[str, Any]
+) -> None:
+    """FreeSWITCH has recorded it, and its answer is lost: the words are there all the same."""
+    bench.start(esl={"request_timeout": 8.0})
+    switch.faults.lose_replies = 2
+    call = switch.place(CallScript(utterance))
+    records = bench.transcript(call.uuid)
+    assert likeness(joined(finals(records)), turn["text"]) >= 0.8
