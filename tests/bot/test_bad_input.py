@@ -22,7 +22,7 @@ def test_a_uuid_that_is_no_file_name(
 ) -> None:
     bench.start()
     switch.place(CallScript(silence(30), uuid=uuid))
-    sound = switch.place(CallScript(silence(0.3)))
+    sound = switch.place(CallScript(silence(2)))
     bench.transcript(sound.uuid)
     bench.wait(lambda: [event for event in listener.events if b"unsafe_uuid" in event.body])
     assert [path.name for path in bench.recordings.iterdir()] == [f"{sound.uuid}-1.raw"]
