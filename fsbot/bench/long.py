@@ -116,7 +116,7 @@ def _onsets(told: dict[str, Any]) -> list[Figure]:
 
 
 def _memory(told: dict[str, Any]) -> list[Figure]:
-    """No target for a call that is over before the engine has seen batches of every size."""
+    """No target for a call that is over before memory may have settled."""
     memory = told["memory"]
     settled = next(held for at, held in memory if at >= _part(told))
     grown, growth = "memory, growth after the start", memory[-1][1] - settled
