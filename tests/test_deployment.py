@@ -58,7 +58,8 @@ def test_what_the_program_imports_is_what_it_requires() -> None:
 
 
 def test_what_the_tests_import_is_required_for_development() -> None:
-    development = required("dev", "options.extras_require")
+    extras = "options.extras_require"
+    development = required("dev", extras) | required("fuzz", extras)
     assert imported("tests") - required("install_requires") == development
 
 

@@ -196,6 +196,7 @@ def test_where_the_time_goes_adds_up(speech_model: object, tmp_path: Path) -> No
     assert 0.7 * told["total"] < sum(told["parts"].values()) < told["total"]
 
 
+@pytest.mark.timeout(1500)
 @with_speech
 def test_nothing_is_lost_whatever_befalls_the_bot(speech_model: object, tmp_path: Path) -> None:
     """Says nothing about speed."""
@@ -218,6 +219,7 @@ def test_nothing_is_lost_whatever_befalls_the_bot(speech_model: object, tmp_path
     assert figures["hub delay, p99 of a minute, median"] is not None
 
 
+@pytest.mark.timeout(1500)
 @with_speech
 def test_half_an_hour_on_one_call(speech_model: object, tmp_path: Path) -> None:
     status, out, err = outcome(
