@@ -21,7 +21,7 @@ from fsbot.engine.events import (
 from fsbot.engine.options import StreamOptions
 from fsbot.engine.position import START, StreamPosition
 from fsbot.house import House
-from fsbot.listening import Listening
+from fsbot.listening import Listening, channels_of
 from fsbot.marks import Marks
 from fsbot.masking import Masking
 from fsbot.recorder import Recorder
@@ -38,7 +38,7 @@ from fsbot.transcript.records import (
     SideName,
     StartOfTranscript,
 )
-from fsbot.transcript.writer import Channel, TranscriptWriter, channels_of
+from fsbot.transcript.writer import Channel, TranscriptWriter
 from fsbot.unfinished import Unfinished
 
 log = structlog.get_logger("fsbot.call")

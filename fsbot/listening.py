@@ -10,6 +10,7 @@ from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.tape import Tape
 from fsbot.engine.orders import StreamHandle
 from fsbot.masking import Masking
+from fsbot.switch.legs import Leg
 from fsbot.transcript.writer import Channel
 
 MOST_PENDING_SECONDS = 10.0
@@ -20,6 +21,13 @@ STILL_SECONDS = 1.5
 FreeSWITCH writes every 20 ms; stalls of a virtual machine last 0.2 s."""
 
 LOOK_SECONDS = 0.25
+
+
+def channels_of(leg: Leg, count: int) -> list[Channel]:
+    """The sides of a leg's recordings, in the order of their channels: what it says, and of two
+    also what it hears."""
+    read = Channel(leg.read_side.value, 1)
+    return [read] if count == 1 else [read, Channel(leg.write_side.value, 2)]
 
 
 class Listening:

@@ -100,6 +100,7 @@ class Transcriber:
             sides=sides,
             answered_at=self._zero,
             codec_rate=0,
+            leg_uuid="",
             direction="",
             caller="",
             destination="",

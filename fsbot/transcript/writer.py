@@ -15,7 +15,6 @@ from fsbot.engine.events import (
     WordsCommitted,
     joined,
 )
-from fsbot.switch.legs import Leg
 from fsbot.transcript.records import (
     Alternative,
     EndOfUtterance,
@@ -38,13 +37,6 @@ class Channel:
 
     side: SideName
     tag: int
-
-
-def channels_of(leg: Leg, count: int) -> list[Channel]:
-    """The sides of a leg's recordings, in the order of their channels: what it says, and of two
-    also what it hears."""
-    read = Channel(leg.read_side.value, 1)
-    return [read] if count == 1 else [read, Channel(leg.write_side.value, 2)]
 
 
 class TranscriptWriter:
