@@ -201,8 +201,7 @@ def test_calls_leave_nothing_behind(bench: Bench, switch: RehearsalSwitch) -> No
     assert sum(living().values()) >= len(calls)
     for call in calls:
         assert end_of(bench.transcript(call.uuid)).reason == "hangup"
-    gevent.sleep(0.1)
-    assert living() == Counter()
+    bench.wait(lambda: living() == Counter())
     # The engine's thread remembers what it did last, until it has something else to do.
     kept = Counter(type(found).__name__ for found in gc.get_objects() if isinstance(found, OF_CALL))
     assert all(count <= 1 for count in kept.values())
