@@ -354,15 +354,15 @@ def test_many_calls_keep_to_the_wall_clock(
 ) -> None:
     """Every frame is written, however many calls there are; none is early."""
     client.login()
-    sound = speech(1, stereo=True)
+    sound = speech(4, stereo=True)
     calls = [switch.place(CallScript(sound, tail=0)) for _ in range(30)]
     for number, call in enumerate(calls):
         record(client, call.uuid, tmp_path / f"{number}.raw")
-    switch.wait(lambda: all(call.finished for call in calls), 20)
+    switch.wait(lambda: all(call.finished for call in calls), 60)
     for number, call in enumerate(calls):
         size = (tmp_path / f"{number}.raw").stat().st_size
         assert size % 1280 == 0
-        assert 0.5 * 64000 < size <= 64000
+        assert 2 * 64000 < size <= 4 * 64000
         assert call.recorded[0].cause == "success-silence"
 
 
