@@ -18,7 +18,6 @@ from fsbot.house import House
 from fsbot.hub import HubBridge, HubWatchdog, in_thread
 from fsbot.languages import known_language
 from fsbot.log import flush
-from fsbot.masking import CONTROL
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.metrics import MetricsServer
 from fsbot.retention import Retention
@@ -31,6 +30,7 @@ from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, LegFilter, LegRoles, Role
 from fsbot.switch.link import Endpoint, Link
+from fsbot.switch.masks import CONTROL
 from fsbot.switch.recording import (
     UnsafeUuid,
     check_uuid,
@@ -141,27 +141,25 @@ class Bot:
             settled=self._retention.settled,
             trace=self._trace,
         )
+        disk_watch = self._disk_watch()
         self._figures = Figures(
             self._calls,
             self._link,
             publisher,
             self._engine,
             watchdog.report,
-            {
-                "recordings": self._recordings.local,
-                "transcripts": settings.transcripts.directory,
-            },
+            disk_watch.free,
             self._server,
         )
-        self._engine.start()
-        if self._server is not None:
-            self._server.start(self._engine, bridge)
         metrics = None
         if settings.metrics.port:
             metrics = MetricsServer(settings.metrics, self._figures.collect)
+        self._engine.start()
+        if self._server is not None:
+            self._server.start(self._engine, bridge)
         self._manager.watch(lambda seconds: in_thread(self._engine.answers, seconds))
         finishing = gevent.spawn(self._finish)
-        watching = gevent.spawn(self._disk_watch().run)
+        watching = gevent.spawn(disk_watch.run)
         sweeping = gevent.spawn(self._retention.run)
         try:
             self._link.run()

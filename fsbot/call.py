@@ -75,9 +75,9 @@ class Call:
         self._after = after
         self._unfinished = unfinished
         self._active_paths = active_paths
-        self._positions: dict[SideName, StreamPosition] = {}
-        if unfinished is not None:
-            self._positions = dict(unfinished.position.positions)
+        self._positions: dict[SideName, StreamPosition] = (
+            dict(unfinished.position.positions) if unfinished is not None else {}
+        )
         self._log = log.bind(call_uuid=leg.uuid)
         self._zero = leg.answered_at or time.time()
         self._recorder = Recorder(
@@ -141,6 +141,10 @@ class Call:
     def recording_stopped(self, switch_path: str) -> None:
         """RECORD_STOP: the file is complete."""
         self._recorder.stopped(switch_path)
+
+    def has_recorded(self, switch_path: str) -> bool:
+        """Whether that file of FreeSWITCH's is one of this call's."""
+        return self._tape.holds(switch_path)
 
     def codec_changed(self, rate: int, at: float) -> None:
         """CODEC: since Unix time `at` the leg's audio has this rate."""

@@ -58,6 +58,8 @@ class DiskWatch:
             _Place("recordings", recordings, bytes_per_second),
             _Place("transcripts", transcripts, 0),
         ]
+        self.free: dict[str, int] = {}
+        """Bytes, when last looked at, where recordings and transcripts go."""
         self._least_free = least_free
         self._calls = calls
         self._tell = tell
@@ -80,6 +82,7 @@ class DiskWatch:
             except OSError as error:
                 log.warning("free space unknown", what=place.what, reason=str(error))
                 continue
+            self.free[place.what] = free
             if device not in seen:
                 seen.add(device)
                 self._judge(place, free)

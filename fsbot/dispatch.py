@@ -5,11 +5,10 @@ from collections.abc import Callable
 import structlog
 
 from fsbot.call import Call
-from fsbot.masking import CONTROL
 from fsbot.switch.bridges import Bridges, bridged_legs
 from fsbot.switch.codec import Event
 from fsbot.switch.legs import Leg, LegRoles, Role
-from fsbot.switch.masks import MaskChange, event_time, mask_change
+from fsbot.switch.masks import CONTROL, MaskChange, event_time, mask_change
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -151,9 +150,9 @@ class Dispatcher:
             )
 
     def _unmask(self, call: Call | None, stopped: Event) -> None:
-        """A recording that is over masks no longer."""
+        """A recording that is over masks no longer; one of ours may be followed by the next."""
         path = stopped.headers.get("Record-File-Path")
-        if call is not None:
+        if call is not None and not call.has_recorded(path):
             call.masked(MaskChange(call.uuid, path, False, event_time(stopped)))
 
 

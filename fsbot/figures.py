@@ -2,14 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from prometheus_client.core import Metric
 
 from fsbot.call import Call
-from fsbot.disk import free_space
 from fsbot.engine.scheduler import Engine
 from fsbot.hub import HubReport
 from fsbot.metrics import counter, gauge
@@ -20,20 +17,21 @@ from fsbot.transcript.esl_events import EventPublisher
 
 @dataclass(slots=True)
 class Figures:
-    """Where the figures come from. ended: transcripts by the reason of their end."""
+    """Where the figures come from. free: bytes on the disk, by what goes there; ended: transcripts
+    by the reason of their end."""
 
     calls: Mapping[str, Call]
     link: Link
     publisher: EventPublisher
     engine: Engine
     hub: Callable[[], HubReport]
-    directories: Mapping[str, Path]
+    free: Mapping[str, int]
     server: TcpServer | None
     started: int = 0
     ended: Counter[str] = field(default_factory=Counter)
 
     def collect(self) -> Iterator[Metric]:
-        """All of them, at this moment. Looks at the disk, for microseconds."""
+        """All of them, at this moment."""
         lags = [call.lag for call in self.calls.values()]
         yield gauge("calls", "Calls being transcribed", len(lags))
         yield counter("calls_started", "Calls taken", self.started)
@@ -49,11 +47,7 @@ class Figures:
         hub = self.hub().hub
         delays = {"0.5": hub.p50, "0.99": hub.p99, "1": hub.max}
         yield gauge("hub_delay_seconds", "How late the hub wakes, of a minute", delays, "quantile")
-        free = {}
-        for what, directory in self.directories.items():
-            with suppress(OSError):
-                free[what] = float(free_space(directory)[1])
-        yield gauge("disk_free_bytes", "Free space where they go", free, "what")
+        yield gauge("disk_free_bytes", "Free space where they go", self.free, "what")
         if self.server is not None:
             yield gauge("tcp_clients", "TCP clients connected", len(self.server.clients))
 

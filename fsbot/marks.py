@@ -1,6 +1,6 @@
 """What befalls a call besides words: hold, masks, transfers."""
 
-from fsbot.masking import CONTROL
+from fsbot.switch.masks import CONTROL
 from fsbot.transcript.records import MarkName
 from fsbot.transcript.writer import TranscriptWriter
 

@@ -8,9 +8,6 @@ import numpy as np
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.tape import Pieces
 
-CONTROL = "fsbot::control"
-"""Who wants silence when a client of the event socket has asked the bot itself for it."""
-
 
 class Masking:
     """Who wants silence at the moment, and the stretches that were wanted silent so far.

@@ -237,17 +237,13 @@ class Recorder:
         )
         try:
             self._ask(command)
-        except LegGone:
-            if not recording.file.size:
+        except BaseException as error:
+            # Sound without an answer was recorded all the same. Anything else ends the file, also
+            # when the call is given up: nobody would ever say that it is complete.
+            if not (isinstance(error, LegGone) and recording.file.size):
                 recording.complete = True
                 recording.file.close()
                 raise
-            # It was recorded all the same, only FreeSWITCH's answer is missing.
-        except BaseException:
-            # Also when the call is given up: nobody would ever say that this file is complete.
-            recording.complete = True
-            recording.file.close()
-            raise
         self._running = switch_path
         self._log.info("recording", path=str(path))
         if self._masked:

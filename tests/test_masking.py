@@ -1,10 +1,13 @@
 """Masked stretches by the clock."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fsbot.audio.follower import Follower
+from fsbot.audio.tape import Tape
 from fsbot.masking import Masking
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.masks import MaskChange, mask_change
@@ -78,3 +81,14 @@ def test_what_the_api_event_says(
     else:
         uuid, who, masked, arguments = change
         assert found == MaskChange(uuid, who, masked, 1.5, arguments)
+
+
+def test_a_tape_tells_its_own_recordings_from_others() -> None:
+    """The end of an own one, at a codec change, unmasks nothing."""
+    tape = Tape(16000, 2)
+    follower = Follower()
+    tape.add("/on/switch/u-1.raw", Path("/nowhere/u-1.raw"), follower)
+    assert tape.holds("/on/switch/u-1.raw")
+    assert not tape.holds("/on/switch/theirs.wav")
+    tape.close()
+    follower.close()

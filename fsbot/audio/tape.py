@@ -53,6 +53,10 @@ class Tape:
         self._news.set()
         return recording
 
+    def holds(self, switch_path: str) -> bool:
+        """Whether it has that recording."""
+        return any(recording.switch_path == switch_path for recording in self._recordings)
+
     def cut(self, recording: TapeRecording, at: float) -> None:
         """What it holds from Unix time `at` on is no good; another recording goes on from there.
 

@@ -12,7 +12,7 @@ import difflib
 import importlib
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,14 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--seconds",
         metavar="S",
-        type=_seconds,
+        type=_number_of("seconds", 1, 86_400),
         default=120.0,
         help="`held`: how long it is measured (default: %(default)g)",
     )
     add(
         "--warm-up",
         metavar="S",
-        type=_seconds,
+        type=_number_of("seconds", 1, 86_400),
         default=30.0,
         help="`held`: how long the calls run before (default: %(default)g)",
     )
@@ -105,21 +105,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--memory-seconds",
         metavar="S",
-        type=_seconds,
+        type=_number_of("seconds", 1, 86_400),
         default=180.0,
         help="`memory`: how long (default: %(default)g)",
     )
     add(
         "--quiet-seconds",
         metavar="S",
-        type=_seconds,
+        type=_number_of("seconds", 1, 86_400),
         default=600.0,
         help="`quiet`: of each sound (default: %(default)g)",
     )
     add(
         "--soak-seconds",
         metavar="S",
-        type=_seconds,
+        type=_number_of("seconds", 1, 86_400),
         default=1800.0,
         help="`soak`: how long calls are placed (default: %(default)g)",
     )
@@ -131,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--long-hours",
         metavar="H",
-        type=_hours,
+        type=_number_of("hours", 0.1, 100),
         default=8.0,
         help="`long`: of the simulated call (default: %(default)g)",
     )
@@ -295,24 +295,20 @@ def _interrupts_here() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1.0 <= seconds <= 86400.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 86400")
-    return seconds
+def _number_of(unit: str, least: float, most: float) -> Callable[[str], float]:
+    """What reads an argument of that unit."""
 
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            what = f"{text!r} is no number of {unit} from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(what)
+        return number
 
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = 0.0
-    if not 0.1 <= hours <= 100.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours from 0.1 to 100")
-    return hours
+    return read
 
 
 def _positive_number(text: str) -> int:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from fsbot.masking import CONTROL
 from fsbot.switch.codec import Event
 
 log = structlog.get_logger("fsbot.bot")
+
+CONTROL = "fsbot::control"
+"""The subclass by which a client of the event socket asks the bot itself for silence."""
 
 _BY_COMMAND = {"mask": True, "unmask": False}
 _BY_APPLICATION = {"record_session_mask": True, "record_session_unmask": False}
