@@ -111,10 +111,7 @@ class Call:
     # What the switch says
 
     def hung_up(self, at: float, *, may_go_on: bool) -> None:
-        """The leg is hanging up since Unix time `at`: its recording is about to be complete.
-
-        may_go_on: it may leave another leg behind, with which the call goes on.
-        """
+        """The leg hangs up since Unix time `at`, and `may_go_on` with the leg it leaves behind."""
         self._because("hangup")
         self._recorder.hung_up(at, may_go_on=may_go_on)
 
