@@ -152,10 +152,20 @@ class Engine:
 
     def _work(self) -> None:
         torch.set_num_threads(self._threads)
-        while batch := self._schedule():
+        while self._work_once():
+            pass
+
+    def _work_once(self) -> bool:
+        """Infer the next batch; False when the engine is to stop.
+
+        A method of its own so that a worker that waits holds nothing of a call that is over.
+        """
+        batch = self._schedule()
+        if batch:
             started = time.perf_counter()
             results = self._infer([run.window for run in batch])
             self.tell(_Done(batch, results, time.perf_counter() - started))
+        return bool(batch)
 
     def _infer(self, windows: Sequence[Window]) -> list[Decoded | Exception]:
         try:
@@ -186,35 +196,35 @@ class Engine:
 
     def _take_orders(self, wait: float | None) -> bool:
         """Carry out all orders there are; wait so many seconds for the first, None: for ever."""
-        if self._stopping:
-            return False
         block = True
-        while True:
+        while not self._stopping:
             try:
-                order = self._orders.get(block, wait) if block else self._orders.get_nowait()
+                self._carry_out(self._orders.get(block, wait))
             except queue.Empty:
-                return True
+                break
             block = False
-            match order:
-                case Open(stream):
-                    self._streams.append(stream)
-                case Feed(stream, samples) if stream in self._streams:
-                    self._guarded(stream, partial(Stream.push, stream, samples))
-                    self.times.audio += len(samples) / SAMPLE_RATE
-                case Finish(stream):
-                    stream.finish()
-                case Rest(stream):
-                    stream.rest()
-                case Cancel(stream):
-                    self._forget(stream)
-                case Answer(given):
-                    given.set()
-                case _Done(batch, results, spent):
-                    self._idle_workers += 1
-                    self._report(batch, results, spent)
-                case Stop():
-                    self._stopping = True
-                    return False
+        return not self._stopping
+
+    def _carry_out(self, order: _Order) -> None:
+        match order:
+            case Open(stream):
+                self._streams.append(stream)
+            case Feed(stream, samples) if stream in self._streams:
+                self._guarded(stream, partial(Stream.push, stream, samples))
+                self.times.audio += len(samples) / SAMPLE_RATE
+            case Finish(stream):
+                stream.finish()
+            case Rest(stream):
+                stream.rest()
+            case Cancel(stream):
+                self._forget(stream)
+            case Answer(given):
+                given.set()
+            case _Done(batch, results, spent):
+                self._idle_workers += 1
+                self._report(batch, results, spent)
+            case Stop():
+                self._stopping = True
 
     def _listen(self) -> float | None:
         """A round of listening, unless the last one was a moment ago.
