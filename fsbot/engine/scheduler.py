@@ -182,14 +182,17 @@ class Engine:
     def _schedule(self) -> list[_Run]:
         """Wait for the next batch; empty when the engine is to stop."""
         with self._scheduling:
-            wait = 0.0 if self._runs else None
+            wait = 0.0 if self._runs else self._until_listening()
             while self._take_orders(wait):
-                wait = self._listen()
+                if self._until_listening() == 0.0:
+                    self._listen()
                 self._begin_jobs()
                 self._end_streams()
                 if batch := self._most_urgent():
                     self._idle_workers -= 1
                     return batch
+                # A job that needed no window may have made room for more to be listened to.
+                wait = self._until_listening()
             # The other workers wait for an order, too.
             self.tell(Stop())
             return []
@@ -226,16 +229,15 @@ class Engine:
             case Stop():
                 self._stopping = True
 
-    def _listen(self) -> float | None:
-        """A round of listening, unless the last one was a moment ago.
-
-        Returns how many seconds to wait for the next one: None if nobody wants it.
-        """
+    def _until_listening(self) -> float | None:
+        """Seconds until the next round of listening is due; None if nobody wants it."""
         if not any(stream.wants_to_listen for stream in self._streams):
             return None
+        return max(0.0, self._listened + LISTENING_INTERVAL - time.perf_counter())
+
+    def _listen(self) -> None:
+        """A round of listening: all that streams want judged."""
         started = time.perf_counter()
-        if (early := self._listened + LISTENING_INTERVAL - started) > 0:
-            return early
         while streams := [stream for stream in self._streams if stream.wants_to_listen]:
             offered = [s for s in streams if self._guarded(s, s.offer)]
             if offered:
@@ -244,7 +246,6 @@ class Engine:
                     self._guarded(stream, partial(stream.hear, probability))
         self._listened = time.perf_counter()
         self.times.listening += self._listened - started
-        return LISTENING_INTERVAL
 
     def _begin_jobs(self) -> None:
         for stream in list(self._streams):

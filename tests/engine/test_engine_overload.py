@@ -9,10 +9,11 @@ import pytest
 from hearing import FRENCH, PATIENCE, RATE, Heard, between, check_contract, silence, sound
 
 from fsbot.engine.events import StreamEnded
+from fsbot.engine.inference import Job
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine, _urgency
-from fsbot.engine.stream import MOST_UNREAD
+from fsbot.engine.stream import MOST_UNREAD, Stream
 from fsbot.engine.tasks import Close, Update
 
 
@@ -101,6 +102,47 @@ def test_what_waits_to_be_read_is_not_listened_to_for_ever(
     check_contract(heard)
     assert heard.final_text.count("nouveau") == rounds
     assert stream.transcribed == pytest.approx(rounds * len(spoken) / RATE)
+
+
+def test_listening_goes_on_when_what_waited_needs_no_more_reading(
+    speech_model: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No order comes that would wake the engine: whoever feeds waits until it has listened."""
+    may_read = threading.Event()
+    engine = Engine(speech_model, EngineOptions())
+    infer = engine._infer
+    work = Stream.work
+    begun: list[Stream] = []
+
+    def late(windows):  # type: ignore[no-untyped-def]
+        may_read.wait(PATIENCE)
+        return infer(windows)
+
+    def work_without_windows(stream: Stream) -> Job[None]:
+        begun.append(stream)
+        if len(begun) == 1:
+            yield from work(stream)
+        else:
+            stream.tasks.pop(0)
+
+    monkeypatch.setattr(engine, "_infer", late)
+    monkeypatch.setattr(Stream, "work", work_without_windows)
+    engine.start()
+    try:
+        heard = Heard()
+        stream = engine.open(StreamOptions(), heard.take)
+        spoken = np.concatenate([sound("utterance-fr"), silence(1.0)])
+        stream.feed(between(spoken, 0.0, 2.0))
+        wait_for(lambda: begun)
+        rounds = int(1.5 * MOST_UNREAD / (len(spoken) / RATE))
+        stream.feed(np.tile(spoken, rounds)[2 * RATE :])
+        wait_for(lambda: stream._stream.judged >= MOST_UNREAD * RATE)
+        assert stream.pending_seconds > 0
+        may_read.set()
+        wait_for(lambda: stream.pending_seconds == 0)
+    finally:
+        may_read.set()
+        engine.stop()
 
 
 def run(task: type[Update] | type[Close], since: float) -> SimpleNamespace:
