@@ -109,7 +109,7 @@ def test_listening_goes_on_when_what_waited_needs_no_more_reading(
 ) -> None:
     """No order comes that would wake the engine: whoever feeds waits until it has listened."""
     may_read = threading.Event()
-    engine = Engine(speech_model, EngineOptions())
+    engine = Engine(speech_model, EngineOptions(), workers=2)
     infer = engine._infer
     work = Stream.work
     begun: list[Stream] = []
