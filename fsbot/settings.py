@@ -182,7 +182,8 @@ class Engine(Section):
     )
     precision: Literal["auto", "float32", "int8", "float16", "bfloat16"] = Field(
         "auto",
-        description="number format of the model; auto: int8 on a CPU, float16 on a GPU",
+        description="number format of the model; auto: int8 on a CPU that is fast at it, "
+        "float16 on a GPU",
     )
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="write what is said, or translate it to English"

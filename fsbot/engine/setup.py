@@ -7,7 +7,7 @@ import torch
 from whisper.model import Whisper
 
 from fsbot.audio.vad import EndpointerOptions
-from fsbot.engine.layers import Precision
+from fsbot.engine.layers import Precision, lacks_int8
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
@@ -119,8 +119,12 @@ def _require_translation(model: str, whisper: Whisper) -> None:
 def precision(settings: Settings, device: torch.device) -> Precision:
     """The number format in force for a model on that device."""
     wanted = settings.engine.precision
+    if wanted == "auto" and device.type != "cpu":
+        return "float16"
     if wanted == "auto":
-        return "int8" if device.type == "cpu" else "float16"
+        return "float32" if lacks_int8() else "int8"
     if wanted == "int8" and device.type != "cpu":
         raise UserError(f"engine.precision int8 is for CPUs, not for {device}: use auto")
+    if wanted == "int8" and lacks_int8():
+        raise UserError("engine.precision int8 has no kernel for this CPU in PyTorch: use auto")
     return wanted

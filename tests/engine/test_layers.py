@@ -1,8 +1,10 @@
 """Layers at 8 bits: a row's result is its own, whatever kernel computes it."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from whisper.model import Whisper
@@ -11,10 +13,15 @@ from fsbot.engine.layers import (
     FloatLinear,
     Int8Linear,
     Linear,
-    _packed_product,
-    _product,
+    _fbgemm_product,
+    _onednn_product,
+    lacks_int8,
     linear,
 )
+
+Kernel = Callable[[Tensor], Linear | None]
+
+LEVELS = {_onednn_product: 127, _fbgemm_product: 63}
 
 WIDEST = 600
 
@@ -27,49 +34,61 @@ def matrix(seed: int, rows: int, columns: int) -> Tensor:
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
 
 
-def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.abs().amax(dim=1) / 127
-    return (weight / scale[:, None]).round().to(torch.int8), scale
-
-
-def between_ones(x: Tensor) -> Tensor:
-    """As the kernels want it, and nothing halfway between two levels: that goes either way."""
-    levels = x / x.abs().amax(dim=1, keepdim=True) * 127
-    halfway = (levels - levels.floor() - 0.5).abs() < 1e-3
-    return torch.where(halfway, levels.floor(), levels) / 127
-
-
 seeds = st.integers(0, 2**32 - 1)
-sizes = st.integers(
-    2, WIDEST
-)  # of one input torch._int_mm makes nonsense (2.13.0); no layer has it
+sizes = st.integers(2, WIDEST)
 counts = st.integers(1, 40)
 
 
-@settings(max_examples=40, deadline=None)
-@given(seeds, sizes, sizes, counts)
-def test_both_kernels_agree(seed: int, inputs: int, outputs: int, rows: int) -> None:
-    levels, scale = quantised(matrix(seed, outputs, inputs))
-    packed = _packed_product(levels, scale)
-    if packed is None:
-        pytest.skip("no kernel with packed weights here")
-    x = 127 * between_ones(matrix(seed + 1, rows, inputs))
-    expected = _product(levels, scale)(x.clone())
-    torch.testing.assert_close(packed(x.clone()), expected, rtol=1e-5, atol=1e-5)
+@pytest.fixture(params=[_onednn_product, _fbgemm_product])
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    if request.param(torch.zeros(1, 2)) is None:
+        pytest.skip("this machine has no such kernel")
+    found: Kernel = request.param
+    return found
 
 
-@pytest.mark.parametrize("kernel", [_product, _packed_product])
-def test_the_full_range_of_8_bits_does_not_overflow(kernel: object) -> None:
+def test_this_machine_has_a_kernel() -> None:
+    assert not lacks_int8()
+
+
+def test_without_a_kernel_8_bits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr(torch, "_make_per_channel_quantized_tensor", None)
+    monkeypatch.delattr(torch, "_make_per_channel_quantized_tensor")
+    assert lacks_int8()
+    with pytest.raises(RuntimeError, match="no kernel"):
+        Int8Linear(torch.ones(2, 2), None)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=seeds, inputs=sizes, outputs=sizes, rows=counts)
+def test_a_kernel_multiplies_whole_numbers(
+    kernel: Kernel, seed: int, inputs: int, outputs: int, rows: int
+) -> None:
+    """Nothing is rounded but activations to 8 bits, and these are given such."""
+    levels = LEVELS[kernel]
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randint(-levels, levels + 1, (outputs, inputs), generator=generator).double()
+    weight[:, 0] = levels  # so that 1 stands for 1
+    x = torch.randint(-127, 128, (rows, inputs), generator=generator).double()
+    expected = x @ weight.T / 127
+    product = kernel(weight.float())
+    assert product is not None
+    torch.testing.assert_close(product(x.float()).double(), expected, rtol=1e-5, atol=1e-3)
+
+
+def test_the_full_range_of_8_bits_does_not_overflow(kernel: Kernel) -> None:
     """All weights and activations as large as they get, and of either sign."""
-    levels, scale = torch.full((3, WIDEST), 127, dtype=torch.int8), torch.full((3,), 1 / 127)
-    levels[1] = -127
-    levels[2, ::2] = -127
-    product: Linear | None = kernel(levels, scale)  # type: ignore[operator]
-    if product is None:
-        pytest.skip("no kernel with packed weights here")
+    weight = torch.ones(3, WIDEST)
+    weight[1] = -1.0
+    weight[2, ::2] = -1.0
+    product = kernel(weight)
+    assert product is not None
     x = 127 * torch.stack([torch.ones(WIDEST), -torch.ones(WIDEST)])
     expected = torch.tensor([[WIDEST, -WIDEST, 0], [-WIDEST, WIDEST, 0]], dtype=torch.float32)
-    torch.testing.assert_close(product(x), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(product(x), expected, rtol=1e-5, atol=1e-3)
 
 
 @settings(max_examples=40, deadline=None)
@@ -112,9 +131,11 @@ def test_leading_dimensions_stay() -> None:
 
 @torch.inference_mode()
 def test_real_weights_lose_hardly_more(whisper_model: Whisper) -> None:
-    """Their rows are less even than random ones: one layer of 48 loses 2.2 %, the others less."""
+    """Their rows are less even than random ones: one layer of 48 loses 2.2 %, the others less;
+    with weights of 7 bits, 4.1 %."""
+    most = 0.025 if torch.cpu._is_vnni_supported() else 0.045
     for block in [*whisper_model.encoder.blocks, *whisper_model.decoder.blocks]:
         for part in (block.attn.query, block.attn.out, block.mlp[0], block.mlp[2]):
             x = matrix(1, 20, part.in_features)
             exact, rounded = FloatLinear(part.weight, None)(x), Int8Linear(part.weight, None)(x)
-            assert float((rounded - exact).norm()) <= 0.025 * float(exact.norm())
+            assert float((rounded - exact).norm()) <= most * float(exact.norm())
