@@ -21,6 +21,8 @@ from fsbot.log import flush
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.metrics import MetricsServer
 from fsbot.retention import Retention
+from fsbot.robot.conversation import converse
+from fsbot.robot.loading import load_robot
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
 from fsbot.shutdown import finish
@@ -31,6 +33,7 @@ from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, LegFilter, LegRoles, Role
 from fsbot.switch.link import Endpoint, Link
 from fsbot.switch.masks import CONTROL
+from fsbot.switch.outbound import OutboundServer, OutboundSession
 from fsbot.switch.recording import (
     UnsafeUuid,
     check_uuid,
@@ -100,6 +103,7 @@ class Bot:
             # A client that came late may wait; a call may not.
             options = stream_options(settings, skip_late_updates=False)
             self._server = TcpServer(settings.serve, options)
+        self._robot = load_robot(settings.robot.file) if settings.robot.file else None
         self._retention = Retention(
             self._recordings,
             settings.transcripts.directory,
@@ -154,6 +158,7 @@ class Bot:
         metrics = None
         if settings.metrics.port:
             metrics = MetricsServer(settings.metrics, self._figures.collect)
+        handed_over = self._listen_for_robot()
         self._engine.start()
         if self._server is not None:
             self._server.start(self._engine, bridge)
@@ -168,6 +173,8 @@ class Bot:
             self._manager.close()
             if metrics is not None:
                 metrics.close()
+            if handed_over is not None:
+                handed_over.close()
             if self._server is not None:
                 self._server.close()
             publisher.close()
@@ -207,6 +214,33 @@ class Bot:
             finish(list(self._calls.values()), self._server, self._house, seconds)
         finally:
             self._link.stop()
+
+    # What the dialplan hands over
+
+    def _listen_for_robot(self) -> OutboundServer | None:
+        robot, settings = self._robot, self._settings
+        if robot is None:
+            return None
+        return OutboundServer(
+            settings.robot.host,
+            settings.robot.port,
+            lambda session: converse(robot(), session, self._join, settings.robot.voice),
+            most=settings.robot.max_calls,
+            request_timeout=settings.esl.request_timeout,
+        )
+
+    def _join(self, session: OutboundSession) -> Call | None:
+        """The transcript of an answered call that was handed over; it begins here if the events
+        have not begun it. No filter applies, but for the channel's own fsbot=false."""
+        uuid = session.leg.uuid
+        call = self._dispatcher.recorded_on(uuid)
+        if call is None and not self.stopping and uuid not in self._finished:
+            live = look_up(self._link.connection, uuid)
+            call = self._dispatcher.recorded_on(uuid)  # it was answered meanwhile
+            if call is None and live is not None and not live.leg.declined:
+                self._take(live.leg, None)
+                call = self._dispatcher.recorded_on(uuid)
+        return call
 
     # What FreeSWITCH says
 

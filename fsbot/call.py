@@ -35,6 +35,7 @@ from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
     Failure,
+    Record,
     SideName,
     StartOfTranscript,
 )
@@ -70,6 +71,8 @@ class Call:
         self.leg_gone = False
         self.marks = Marks(taken_up=unfinished is not None)
         self.ended = Flag()
+        self.audience: list[Callable[[Record], object]] = []
+        """Told of each record, too; what they raise is logged, and they must not block."""
         self._house = house
         self._on_end = on_end
         self._after = after
@@ -235,7 +238,7 @@ class Call:
             self.uuid,
             self._zero,
             self._wall,
-            self._ledger.put,
+            self._put,
             first_sequence,
             hides=self._masking.hides,
         )
@@ -261,6 +264,14 @@ class Call:
             if self._listening is not None:
                 self._listening.cancel()
             self._end_transcript()
+
+    def _put(self, record: Record) -> None:
+        self._ledger.put(record)
+        for hear in list(self.audience):
+            try:
+                hear(record)
+            except Exception:
+                self._log.exception("listener failed", kind=record.kind)
 
     def _listen(self) -> None:
         """From the first recording to the last word."""

@@ -92,7 +92,7 @@ COMMANDS = {
   fsbot run --serve                           and TCP clients, by the same engine
   fsbot run --metrics 9181                    figures for Prometheus""",
         own_arguments=False,
-        aliases={"serve.enabled": "--serve", "metrics.port": "--metrics"},
+        aliases={"serve.enabled": "--serve", "metrics.port": "--metrics", "robot.file": "--robot"},
         start_with=_run_bot,
     ),
     "serve": Command(

@@ -301,6 +301,22 @@ class Serve(Section):
     )
 
 
+class RobotSection(Section):
+    """A robot for the calls that a dialplan hands over (application socket)."""
+
+    file: OptionalPath = Field(
+        None, description="Python file with one subclass of fsbot.robot.Robot; empty: no robot"
+    )
+    host: Line = Field("127.0.0.1", min_length=1, description="address or host name to listen on")
+    port: int = Field(8084, ge=0, le=65535, description="port to listen on; 0: any free one")
+    voice: Line = Field(
+        "flite|slt", min_length=1, description="FreeSWITCH's engine and voice for spoken texts"
+    )
+    max_calls: int = Field(
+        100, ge=1, le=10_000, description="calls at a time; more are given back to the dialplan"
+    )
+
+
 class Metrics(Section):
     """Figures for Prometheus, over HTTP."""
 
@@ -359,6 +375,7 @@ class Settings(BaseSettings):
     engine: Engine = Field(default_factory=Engine)
     vad: Vad = Field(default_factory=Vad)
     serve: Serve = Field(default_factory=Serve)
+    robot: RobotSection = Field(default_factory=RobotSection)
     metrics: Metrics = Field(default_factory=Metrics)
     service: Service = Field(default_factory=Service)
     log: Log = Field(default_factory=Log)

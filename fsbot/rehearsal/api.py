@@ -44,6 +44,7 @@ class Api:
             "originate": self._originate,
             "show": self._show,
             "status": self._status,
+            "uuid_break": self._uuid_break,
             "uuid_buglist": self._uuid_buglist,
             "uuid_dump": self._uuid_dump,
             "uuid_exists": self._uuid_exists,
@@ -173,6 +174,14 @@ class Api:
             for path in found[1].recordings
         )
         return f"<media-bugs>\n{bugs}</media-bugs>\n"
+
+    def _uuid_break(self, arguments: str) -> str:
+        found = self._switch.find_leg(arguments.split(" ")[0])
+        if found is None:
+            return _NO_SUCH_CHANNEL
+        if (control := self._switch.control_of(found[0])) is not None:
+            control.break_off()
+        return "+OK\n"
 
     def _uuid_kill(self, arguments: str) -> str:
         identity, _, cause = arguments.partition(" ")

@@ -33,6 +33,8 @@ class Call:
         self._ticks_since_answer = 0
         self._position = _ticks(script.offset)
         self._application = ""
+        self.handed_over = bool(script.socket)
+        """A program on an outbound socket has it, or is about to."""
         self.legs: list[Leg] = [self._first_leg()]
         self._begin()
 
@@ -84,6 +86,25 @@ class Call:
         leg.stamp("Channel-Progress-Media")
         leg.emit("CHANNEL_PROGRESS_MEDIA")
         leg.enter_call_state("EARLY")
+
+    def answer(self) -> None:
+        """The program that has the call answers it."""
+        if not self.legs[0].answered:
+            self._answer(self.legs[0])
+
+    def go_on_in_dialplan(self) -> None:
+        """The program has let go of the call, or was not there."""
+        self.handed_over = False
+        if self.finished:
+            return
+        if self.legs[0].answered:
+            self._start_application()
+        else:
+            self._proceed_to_answer()
+
+    def press(self, digit: str) -> None:
+        pairs = [("DTMF-Digit", digit), ("DTMF-Duration", "2000"), ("DTMF-Source", "RTP")]
+        self.legs[0].emit("DTMF", after=pairs)
 
     def hold(self) -> None:
         self.legs[0].hold()
@@ -195,7 +216,7 @@ class Call:
     def _proceed_to_answer(self) -> None:
         leg = self.legs[0]
         ringing = _ticks(self.script.ring)
-        if self._ticks < ringing:
+        if self._ticks < ringing or self.handed_over:
             return
         if self._ticks < ringing + _ticks(self.script.early_media):
             if not leg.has_media:

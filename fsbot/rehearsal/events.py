@@ -52,6 +52,7 @@ _FIRED_BY: dict[str, tuple[str, str, int]] = {
     "MEDIA_BUG_STOP": ("switch_core_media_bug.c", "switch_core_media_bug_destroy", 84),
     "PLAYBACK_START": ("switch_ivr_play_say.c", "switch_ivr_play_file", 1649),
     "PLAYBACK_STOP": ("switch_ivr_play_say.c", "switch_ivr_play_file", 2023),
+    "DTMF": ("switch_channel.c", "switch_channel_dequeue_dtmf", 602),
     "RECORD_START": ("switch_ivr_async.c", "record_callback", 1482),
     "RECORD_STOP": ("switch_ivr_async.c", "send_record_stop_event", 1241),
     "SHUTDOWN": ("switch_core.c", "switch_core_destroy", 3033),
@@ -60,7 +61,7 @@ _FIRED_BY: dict[str, tuple[str, str, int]] = {
 _OTHER_NAMES = (
     "ALL CALL_UPDATE CALL_SECURE CHANNEL_ORIGINATE CHANNEL_OUTGOING CHANNEL_PARK CHANNEL_UNPARK "
     "CHANNEL_UUID CHANNEL_APPLICATION CLONE COMMAND CONFERENCE_DATA DETECTED_SPEECH "
-    "DETECTED_TONE DTMF FAILURE LOG MESSAGE MODULE_LOAD MODULE_UNLOAD NAT "
+    "DETECTED_TONE FAILURE LOG MESSAGE MODULE_LOAD MODULE_UNLOAD NAT "
     "NOTIFY NOTIFY_IN PHONE_FEATURE PRESENCE_IN PRESENCE_OUT PRESENCE_PROBE PRIVATE_COMMAND "
     "RECV_INFO RECV_MESSAGE RECV_RTCP_MESSAGE RELOADXML RE_SCHEDULE ROSTER SEND_INFO "
     "SEND_MESSAGE SERVER_CONNECTED SERVER_DISCONNECTED SESSION_DATA SESSION_HEARTBEAT "

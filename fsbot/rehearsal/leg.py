@@ -283,12 +283,12 @@ class Leg:
             ],
         )
 
-    def execute(self, application: str, argument: str = "") -> str:
+    def execute(self, application: str, argument: str = "", identity: str = "") -> str:
         """CHANNEL_EXECUTE; returns the application's UUID for `executed`."""
         self.application = (application, argument)
         self.variables["current_application_data"] = argument
         self.variables["current_application"] = application
-        identity = str(uuid.uuid4())
+        identity = identity or str(uuid.uuid4())
         pairs = [("Application", application), ("Application-Data", argument)]
         pairs.append(("Application-UUID", identity))
         self.emit("CHANNEL_EXECUTE", after=[pair for pair in pairs if pair[1]])

@@ -61,6 +61,17 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Press:
+    """The caller presses a key."""
+
+    at: float
+    digit: str
+
+    def perform(self, call: "Call") -> None:
+        call.press(self.digit)
+
+
+@dataclass(frozen=True, slots=True)
 class CallScript:
     """One call, as `RehearsalSwitch.place` plays it.
 
@@ -69,6 +80,8 @@ class CallScript:
     plays it for ever; the first time it begins `offset` seconds into the sound. The A leg's far
     end is the caller, on an outbound leg the callee; a sound with one channel is what the far end
     says, and leaves the leg parked, its write side idle.
+    `socket` (HOST:PORT) hands the call over to a program, unanswered; what is below goes for it
+    once the program lets go of it, or cannot be reached.
     `bridged` adds a B leg; `endpoint` loopback makes the two channels of a loopback call.
     """
 
@@ -89,3 +102,4 @@ class CallScript:
     repeat: int = 1
     offset: float = 0.0
     tail: float = 0.5
+    socket: str = ""

@@ -16,6 +16,7 @@ from gevent.server import StreamServer
 from fsbot.errors import UserError
 from fsbot.rehearsal.api import Api
 from fsbot.rehearsal.call import Call
+from fsbot.rehearsal.control import CONNECT_SECONDS, ControlSession
 from fsbot.rehearsal.events import EVENT_NAMES, Core, Pairs, SwitchEvent
 from fsbot.rehearsal.leg import Leg
 from fsbot.rehearsal.script import CallScript
@@ -90,6 +91,7 @@ class RehearsalSwitch:
         self.commands: deque[str] = deque(maxlen=_REMEMBERED)
         self.received_per_kind: Counter[str] = Counter()
         self._sessions: list[ClientSession] = []
+        self._controls: dict[Call, ControlSession] = {}
         self._heartbeat = heartbeat
         self._originated = originated
         self._server: StreamServer | None = None
@@ -168,7 +170,34 @@ class RehearsalSwitch:
         call = Call(self.core, self.fire, script)
         self.calls.append(call)
         self._playing.append(call)
+        if script.socket:
+            gevent.spawn(self._hand_over, call)
         return call
+
+    def control_of(self, call: Call) -> ControlSession | None:
+        """The session of the program that has this call in its hands."""
+        return self._controls.get(call)
+
+    def _hand_over(self, call: Call) -> None:
+        """The dialplan's `socket`: refused, or let go of, the call goes on with what follows."""
+        host, _, port = call.script.socket.rpartition(":")
+        asking = call.legs[0].execute("socket", f"{call.script.socket} async full")
+        try:
+            opened = socket.create_connection((host, int(port)), CONNECT_SECONDS)
+        except OSError:
+            call.go_on_in_dialplan()
+            return
+        opened.settimeout(None)
+        session = self._controls[call] = ControlSession(self, call, opened)
+        self._sessions.append(session)
+        try:
+            session.serve()
+        finally:
+            self._sessions.remove(session)
+            del self._controls[call]
+            if not call.finished:
+                call.legs[0].executed(asking)
+            call.go_on_in_dialplan()
 
     def originate(self, variables: dict[str, str], destination: str) -> Call | None:
         if self._originated is None:
@@ -268,7 +297,10 @@ class RehearsalSwitch:
         """20 ms of every call, then what the clients have not been sent yet."""
         for call in self.live_calls:
             call.tick()
-        self._playing = [call for call in self._playing if not call.finished]
+        for call in [call for call in self._playing if call.finished]:
+            self._playing.remove(call)
+            if (control := self.control_of(call)) is not None:
+                gevent.spawn(control.channel_gone)
         for session in self.sessions:
             session.flush()
 

@@ -339,7 +339,7 @@ def encode_event_plain(headers: Sequence[tuple[str, str]], body: bytes = b"") ->
     Values are percent-encoded, except that a `%XX` (upper case) already there is left alone:
     `100%` and `100%25` look the same afterwards. A body gets its own, inner Content-Length.
     """
-    lines = [_to_bytes(name) + b": " + _percent_encode(value) + b"\n" for name, value in headers]
+    lines = [_to_bytes(name) + b": " + percent_encode(value) + b"\n" for name, value in headers]
     if body:
         lines.append(b"Content-Length: %d\n" % len(body))
     content = b"".join(lines) + b"\n" + body
@@ -363,7 +363,8 @@ def _percent_decode(value: bytes) -> str:
     return _to_text(unquote_to_bytes(value) if b"%" in value else value)
 
 
-def _percent_encode(value: str) -> bytes:
+def percent_encode(value: str) -> bytes:
+    """A header's value as FreeSWITCH writes it in an event; a `%XX` that is there stays."""
     return _LEFT_ALONE_OR_ENCODED.sub(
         lambda match: match[1] or b"%%%02X" % match[0][0], _to_bytes(value)
     )

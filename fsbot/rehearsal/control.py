@@ -1,0 +1,192 @@
+"""The outbound socket of the stand-in switch: a call in the hands of a program.
+
+As a dialplan's `<action application="socket" data="HOST:PORT async full"/>` gives it away; sources:
+FACTS.md 6, mod_event_socket.c, the capture outbound_handshake.esl.
+"""
+
+import math
+import re
+import socket as socket_module
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gevent
+import soundfile
+from gevent import socket
+from gevent.event import Event as Flag
+
+from fsbot.rehearsal.events import reply
+from fsbot.rehearsal.session import GOODBYE, ClientSession
+from fsbot.switch.codec import Command, ProtocolError, encode_message, percent_encode
+
+if TYPE_CHECKING:
+    from fsbot.rehearsal.call import Call
+    from fsbot.rehearsal.server import RehearsalSwitch
+
+CONNECT_SECONDS = 5.0
+
+SPOKEN_CHARACTERS = 15.0
+"""Characters that a synthetic voice says in a second."""
+
+
+class ControlSession(ClientSession):
+    """FreeSWITCH's end of the connection, from the handing over to the channel's last event.
+
+    Applications run one after the other, however fast they are asked for.
+    """
+
+    def __init__(self, switch: "RehearsalSwitch", call: "Call", connection: socket.socket) -> None:
+        super().__init__(switch, connection)
+        self.authenticated = True
+        self._call = call
+        self._leg = call.legs[0]
+        self._linger = 0
+        self._asked: deque[tuple[str, str, str]] = deque()
+        self._news = Flag()
+        self._broken_off = Flag()
+        self.executed: list[tuple[str, str]] = []
+        """Applications and their arguments, as they were begun."""
+
+    def serve(self) -> None:
+        """Until the program leaves; the call goes on in its dialplan then, if it is still up."""
+        self._socket.setsockopt(socket_module.IPPROTO_TCP, socket_module.TCP_NODELAY, 1)
+        working = gevent.spawn(self._work)
+        try:
+            self._serve_commands()
+        except ProtocolError:
+            self.disconnect()
+        except OSError:
+            pass
+        finally:
+            working.kill()
+            self.close()
+
+    def break_off(self) -> None:
+        """`uuid_break … all`: what plays ends, what waits is forgotten."""
+        self._asked.clear()
+        self._broken_off.set()
+
+    def channel_gone(self) -> None:
+        """The call has hung up: the last events, and after a while the end."""
+        self.break_off()
+        if not self._linger:
+            self.disconnect()
+            return
+        self._flush()
+        headers = [
+            ("Controlled-Session-UUID", self._leg.uuid),
+            ("Content-Disposition", "linger"),
+            ("Channel-Name", self._leg.name),
+            ("Linger-Time", str(self._linger)),
+        ]
+        self._send(encode_message("text/disconnect-notice", headers))
+        gevent.spawn_later(self._linger, self._say_goodbye)
+
+    def _say_goodbye(self) -> None:
+        headers = [
+            ("Controlled-Session-UUID", self._leg.uuid),
+            ("Content-Disposition", "disconnect"),
+        ]
+        self._send(encode_message("text/disconnect-notice", headers, GOODBYE))
+        self.close()
+
+    def _answer(self, command: Command) -> None:
+        line = command.line.rstrip("\r")
+        name, _, argument = line.partition(" ")
+        match name.lower():
+            case "connect":
+                pairs = self._leg.dump().headers.items()
+                modes = [("Socket-Mode", "async"), ("Control", "full")]
+                lines = [
+                    b"%s: %s\n" % (key.encode(), percent_encode(value)) for key, value in pairs
+                ]
+                lines.append(b"Content-Type: command/reply\nReply-Text: %2BOK%0A\n")
+                lines += [b"%s: %s\n" % (key.encode(), value.encode()) for key, value in modes]
+                self._send(b"".join(lines) + b"\n")
+            case "linger":
+                self._linger = int(argument or 60)
+                self._send(reply(f"+OK will linger {self._linger} seconds"))
+            case "getvar":
+                self._send(reply(self._leg.variables.get(argument, "")))
+            case "sendmsg" if not argument:
+                self._send(reply(self._take_message(command)))
+            case _:
+                super()._answer(command)
+
+    def _take_message(self, command: Command) -> str:
+        if self._call.finished:
+            return "-ERR invalid session id []"
+        wish = command.headers.get("call-command")
+        if wish == "hangup":
+            self._call.hang_up(command.headers.get("hangup-cause", "NORMAL_CLEARING"))
+        elif wish == "execute":
+            identity = command.headers.get("Event-UUID")
+            application = command.headers.get("execute-app-name")
+            self._asked.append((identity, application, command.headers.get("execute-app-arg")))
+            self._news.set()
+        return "+OK"
+
+    def _work(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            while self._asked and not self._call.finished:
+                identity, application, argument = self._asked.popleft()
+                self._broken_off.clear()
+                self.executed.append((application, argument))
+                running = self._leg.execute(application, argument, identity)
+                response = self._run(application, argument)
+                if not self._call.finished:
+                    self._leg.executed(running, response)
+
+    def _run(self, application: str, argument: str) -> str:
+        match application:
+            case "answer":
+                self._call.answer()
+            case "hangup":
+                self._call.hang_up(argument or "NORMAL_CLEARING")
+            case "set":
+                name, _, value = argument.partition("=")
+                self._leg.variables[name] = value
+            case "transfer":
+                self._leg.profile.destination = argument.split(" ")[0]
+                self.disconnect()
+            case "park":
+                self._broken_off.wait()
+            case "sleep":
+                self._broken_off.wait(int(argument) / 1000)
+            case "playback" | "speak":
+                return self._play(application, argument)
+            case _:
+                return "-ERR invalid application"
+        return "_none_"
+
+    def _play(self, application: str, argument: str) -> str:
+        seconds = spoken_seconds(argument) if application == "speak" else file_seconds(argument)
+        if math.isnan(seconds):
+            return "FILE NOT FOUND"
+        self._leg.emit("PLAYBACK_START", after=[("Playback-File-Path", argument)])
+        broken = self._broken_off.wait(seconds)
+        status = "break" if broken else "done"
+        pairs = [("Playback-File-Path", argument), ("Playback-Status", status)]
+        if not self._call.finished:
+            self._leg.emit("PLAYBACK_STOP", after=pairs)
+        return "FILE PLAYED"
+
+
+def spoken_seconds(argument: str) -> float:
+    """How long `speak` takes for its `engine|voice|text`, roughly."""
+    return len(argument.split("|", 2)[-1]) / SPOKEN_CHARACTERS
+
+
+def file_seconds(path: str) -> float:
+    """How long `playback` takes for a file, a silence or a tone; NaN if there is no such file."""
+    if found := re.match(r"silence_stream://(\d+)", path):
+        return int(found[1]) / 1000
+    if found := re.match(r"tone_stream://%\((\d+),", path):
+        return int(found[1]) / 1000
+    try:
+        return float(soundfile.info(Path(path)).duration)
+    except (OSError, soundfile.SoundFileError):
+        return math.nan

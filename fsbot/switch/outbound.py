@@ -1,0 +1,252 @@
+"""FreeSWITCH's outbound socket: a dialplan hands a call over, one connection for one channel.
+
+    <action application="socket" data="127.0.0.1:8084 async full"/>
+
+What greenswitch's OutboundESLServer and OutboundSession (0.0.19) get wrong is left out here, or has
+been mended in `Connection` already: the server asks ten times a second whether somebody has called
+and ends the process if its port is taken; a session waits for ever for a FreeSWITCH that says
+nothing, subscribes to all events of all channels, and takes the end of any `playback` for the one
+that it waits for. Source: FACTS.md 6, mod_event_socket.c, the capture outbound_handshake.esl.
+"""
+
+import errno
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import structlog
+from gevent import socket
+from gevent.event import Event as Flag
+from gevent.server import StreamServer
+
+from fsbot.errors import UserError
+from fsbot.switch.codec import Event, ProtocolError, parse_event
+from fsbot.switch.connection import Connection
+from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError
+from fsbot.switch.legs import Leg
+from fsbot.switch.recording import UnsafeUuid, check_uuid
+
+log = structlog.get_logger("fsbot.switch")
+
+LINGER_SECONDS = 10
+"""How long FreeSWITCH keeps the socket of a channel that has hung up."""
+
+EVENTS = ("CHANNEL_HANGUP", "CHANNEL_EXECUTE_COMPLETE", "DTMF", "RECORD_START", "RECORD_STOP")
+"""What control needs. `myevents` has all of the channel's and no RECORD_*."""
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""No HEARTBEAT comes on this connection: seconds after which a dead peer is noticed otherwise."""
+
+
+class Execution:
+    """A dialplan application that runs on the channel."""
+
+    def __init__(self) -> None:
+        self.identity = str(uuid.uuid4())
+        self._done = Flag()
+        self.response = ""
+        """What it said when it had ended, e.g. `FILE PLAYED`; empty if the channel went before."""
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._done.is_set())
+
+    def end(self, response: str = "") -> None:
+        """It has ended."""
+        self.response = self.response or response
+        self._done.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until it has ended; False if that takes longer than `timeout` seconds."""
+        return bool(self._done.wait(timeout))
+
+
+class OutboundSession(Connection):
+    """One channel that FreeSWITCH has handed over; `take` comes first.
+
+    on_digit(digit): a key was pressed; called by the handling greenlet, and must not block.
+    """
+
+    def __init__(self, accepted: Any, peer: tuple[str, int], request_timeout: float) -> None:
+        """accepted: the socket of the connection, from `peer`."""
+        host, port = peer[:2]
+        super().__init__(host, port, "", request_timeout=request_timeout)
+        self.sock = accepted
+        self.hung_up = Flag()
+        self.on_digit: Callable[[str], object] = lambda digit: None
+        self.leg: Leg
+        self._running: dict[str, Execution] = {}
+        self.register_handle("*", self._on_event)
+        self.register_handle("DISCONNECT", lambda event: self._channel_gone())
+
+    def take(self) -> Leg:
+        """Take the channel over; what FreeSWITCH says of it.
+
+        Raises UnsafeUuid for a channel whose UUID fits nowhere, CommandRefused where the dialplan
+        lacks the word `full`, and EslError. The connection is closed then: the call goes on in the
+        dialplan.
+        """
+        try:
+            self._prepare_socket()
+            self.connected = True
+            self.start_event_handlers()
+            answer = self.request("connect")
+            self.leg = Leg.from_event(parse_event(answer))
+            check_uuid(self.leg.uuid)
+            if answer.headers.get("Control") != "full":
+                raise CommandRefused(
+                    "connect", "the dialplan's socket lacks `full`: nothing can be asked"
+                )
+            for line in (f"linger {LINGER_SECONDS}", f"filter Unique-ID {self.leg.uuid}"):
+                reply = self.request(line).reply_text
+                if not reply.startswith("+OK"):
+                    raise CommandRefused(line, reply)
+            self.subscribe(EVENTS)
+        except ProtocolError as error:
+            self.close(f"unreadable: {error}")
+            raise ConnectionLost(f"what {self.where} says is no channel: {error}") from error
+        except BaseException:
+            self.close("the channel was not taken")
+            raise
+        return self.leg
+
+    def _prepare_socket(self) -> None:
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            if hasattr(socket, name):  # macOS names one of them otherwise
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    # What is asked of the channel
+
+    def execute(self, application: str, argument: str = "") -> Execution:
+        """Have an application of the dialplan run, behind those that were asked for before.
+
+        Raises EslError (CommandRefused once the channel has hung up), and ValueError for an
+        argument that is not one line.
+        """
+        execution = Execution()
+        self._running[execution.identity] = execution
+        headers = [
+            ("call-command", "execute"),
+            ("execute-app-name", application),
+            *([("execute-app-arg", argument)] if argument else []),
+            ("Event-UUID", execution.identity),
+        ]
+        try:
+            self._message(headers)
+        except BaseException:
+            del self._running[execution.identity]
+            raise
+        if self.hung_up.is_set():
+            self._end(execution.identity, "")
+        return execution
+
+    def hang_up(self, cause: str = "NORMAL_CLEARING") -> None:
+        """End the call. Raises EslError."""
+        self._message([("call-command", "hangup"), ("hangup-cause", cause)])
+
+    def stop_playing(self) -> None:
+        """Cut short what is being played, and all that waits behind it. Raises EslError."""
+        self.api(f"uuid_break {self.leg.uuid} all")
+
+    def _message(self, headers: list[tuple[str, str]]) -> None:
+        if self.hung_up.is_set():
+            raise CommandRefused("sendmsg", "the channel has hung up")
+        reply = self.request("sendmsg", headers).reply_text
+        if not reply.startswith("+OK"):
+            raise CommandRefused("sendmsg", reply)
+
+    # What the channel says
+
+    def _on_event(self, event: Event) -> None:
+        if event.headers.get("Unique-ID") != self.leg.uuid:
+            return
+        match event.name:
+            case "CHANNEL_EXECUTE_COMPLETE":
+                response = event.headers.get("Application-Response")
+                self._end(event.headers.get("Application-UUID"), response)
+            case "DTMF":
+                self.on_digit(event.headers.get("DTMF-Digit"))
+            case "CHANNEL_HANGUP":
+                self._channel_gone()
+
+    def _end(self, identity: str, response: str) -> None:
+        execution = self._running.pop(identity, None)
+        if execution is not None:
+            execution.end(response)
+
+    def _channel_gone(self) -> None:
+        self.hung_up.set()
+        for identity in list(self._running):
+            self._end(identity, "")
+
+    def close(self, reason: str) -> None:
+        """Drop the link; whoever waits for the channel need not any longer."""
+        super().close(reason)
+        self._channel_gone()
+
+
+class OutboundServer:
+    """Listens where dialplans send their calls."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        serve: Callable[[OutboundSession], object],
+        *,
+        most: int,
+        request_timeout: float,
+    ) -> None:
+        """serve(session): called in a greenlet of its own for each channel that was taken; when it
+        returns, the call goes on in the dialplan. most: channels at a time; one more is given back
+        at once. Raises UserError where the address cannot be had.
+        """
+        self._serve = serve
+        self._most = most
+        self._request_timeout = request_timeout
+        self._sessions: set[OutboundSession] = set()
+        self._server = StreamServer((host, port), self._accept)
+        try:
+            self._server.start()
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            raise UserError(
+                f"cannot listen on {host}:{port}: "
+                + ("another program does" if taken else error.strerror or str(error)),
+                "Set robot.port to a free one, here and in the dialplan's socket action.",
+            ) from error
+        self.port: int = self._server.server_port
+
+    @property
+    def channels(self) -> int:
+        """Channels that are held at the moment."""
+        return len(self._sessions)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Take no more channels, and give those that are held back to their dialplans."""
+        self._server.close()
+        leaving = [gevent.spawn(session.stop) for session in self._sessions]
+        gevent.joinall(leaving, timeout)
+
+    def _accept(self, accepted: Any, peer: tuple[str, int]) -> None:
+        session = OutboundSession(accepted, peer, self._request_timeout)
+        if len(self._sessions) >= self._most:
+            log.warning("call given back", reason=f"{self._most} are being handled")
+            session.close("no room")
+            return
+        self._sessions.add(session)
+        try:
+            leg = session.take()
+            log.info("call handed over", call_uuid=leg.uuid, peer=session.where)
+            self._serve(session)
+        except (EslError, UnsafeUuid) as error:
+            log.warning("call not taken", peer=session.where, reason=str(error))
+        except Exception:
+            # One call's mistake: the caller goes on in the dialplan, all others are not touched.
+            log.exception("handling a call failed", peer=session.where)
+        finally:
+            self._sessions.discard(session)
+            session.stop()
