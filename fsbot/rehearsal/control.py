@@ -33,7 +33,8 @@ SPOKEN_CHARACTERS = 15.0
 class ControlSession(ClientSession):
     """FreeSWITCH's end of the connection, from the handing over to the channel's last event.
 
-    Applications run one after the other, however fast they are asked for.
+    Applications asked for with `event-lock: true` run one after the other; any other begins
+    at once, in the middle of the one that runs.
     """
 
     def __init__(self, switch: "RehearsalSwitch", call: "Call", connection: socket.socket) -> None:
@@ -123,8 +124,12 @@ class ControlSession(ClientSession):
         elif wish == "execute":
             identity = command.headers.get("Event-UUID")
             application = command.headers.get("execute-app-name")
-            self._asked.append((identity, application, command.headers.get("execute-app-arg")))
-            self._news.set()
+            asked = identity, application, command.headers.get("execute-app-arg")
+            if command.headers.get("event-lock") == "true":
+                self._asked.append(asked)
+                self._news.set()
+            else:
+                gevent.spawn(self._perform, *asked)
         return "+OK"
 
     def _work(self) -> None:
@@ -132,13 +137,15 @@ class ControlSession(ClientSession):
             self._news.wait()
             self._news.clear()
             while self._asked and not self._call.finished:
-                identity, application, argument = self._asked.popleft()
                 self._broken_off.clear()
-                self.executed.append((application, argument))
-                running = self._leg.execute(application, argument, identity)
-                response = self._run(application, argument)
-                if not self._call.finished:
-                    self._leg.executed(running, response)
+                self._perform(*self._asked.popleft())
+
+    def _perform(self, identity: str, application: str, argument: str) -> None:
+        self.executed.append((application, argument))
+        running = self._leg.execute(application, argument, identity)
+        response = self._run(application, argument)
+        if not self._call.finished:
+            self._leg.executed(running, response)
 
     def _run(self, application: str, argument: str) -> str:
         match application:

@@ -91,7 +91,7 @@ class RobotCall:
 
     def stop(self) -> None:
         """Be quiet at once, and forget what was still to be said. No harm if nothing is."""
-        if self._playing is None or self._playing.is_over or self._session.hung_up.is_set():
+        if self._playing is None or self._playing.is_over or not self.is_up:
             return
         try:
             self._session.stop_playing()

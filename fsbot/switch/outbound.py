@@ -133,6 +133,8 @@ class OutboundSession(Connection):
             ("execute-app-name", application),
             *([("execute-app-arg", argument)] if argument else []),
             ("Event-UUID", execution.identity),
+            # Without it an application begins in the middle of the one that runs.
+            ("event-lock", "true"),
         ]
         try:
             self._message(headers)
@@ -148,8 +150,12 @@ class OutboundSession(Connection):
         self._message([("call-command", "hangup"), ("hangup-cause", cause)])
 
     def stop_playing(self) -> None:
-        """Cut short what is being played, and all that waits behind it. Raises EslError."""
+        """Cut short what runs, and forget all that waits behind it. Raises EslError."""
+        cut_short = list(self._running)
         self.api(f"uuid_break {self.leg.uuid} all")
+        for identity in cut_short:
+            # What had not begun has no CHANNEL_EXECUTE_COMPLETE.
+            self._end(identity, "")
 
     def _message(self, headers: list[tuple[str, str]]) -> None:
         if self.hung_up.is_set():

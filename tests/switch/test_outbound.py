@@ -88,14 +88,20 @@ def test_what_is_asked_for_runs_in_order_and_can_be_cut_short(
 ) -> None:
     done = Flag()
 
+    def begun() -> list[tuple[str, str]]:
+        fired = [event for event in freeswitch.fired if event.name == "CHANNEL_EXECUTE"]
+        names = ("Application", "Application-Data")
+        return [(e.headers.get(names[0]), e.headers.get(names[1])) for e in fired]
+
     def serve(session: OutboundSession) -> None:
         session.execute("answer")
         first = session.execute("playback", "silence_stream://30000")
-        second = session.execute("playback", "silence_stream://30000")
+        second = session.execute("playback", "silence_stream://30001")
         gevent.sleep(0.3)
         session.stop_playing()
         assert first.wait(PATIENCE)
-        assert not second.is_over
+        assert second.is_over
+        assert ("playback", "silence_stream://30001") not in begun()
         third = session.execute("speak", "flite|slt|au revoir | merci")
         assert third.wait(PATIENCE)
         done.set()
