@@ -89,6 +89,7 @@ COMMANDS = {
   fsbot run --esl-host 10.0.0.5 --esl-password-file /run/secrets/esl
   fsbot run --language en --preset fast --log-format json
   FSBOT_ENGINE_MODEL=small fsbot run --config /etc/fsbot/fsbot.toml
+  fsbot run --robot receptionist.py           with a robot for calls that a dialplan hands over
   fsbot run --serve                           and TCP clients, by the same engine
   fsbot run --metrics 9181                    figures for Prometheus""",
         own_arguments=False,

@@ -175,6 +175,7 @@ def test_dialplan_sets_what_fsbot_reads() -> None:
         replace(LEG, language="fr", prompt=prompt),
         replace(LEG, language="en"),
         replace(LEG, declined=True),
+        replace(LEG, language="fr"),
     ]
 
 

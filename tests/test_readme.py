@@ -20,6 +20,7 @@ from fsbot.catalogue import by_name, markdown_table
 from fsbot.engine.events import Word, WordsCommitted
 from fsbot.rehearsal.events import SwitchEvent
 from fsbot.rehearsal.server import RehearsalSwitch
+from fsbot.robot.loading import load_robot
 from fsbot.serve.lines import make_lines
 from fsbot.switch.connection import Connection
 from fsbot.transcript.esl_events import event_of
@@ -169,6 +170,12 @@ def test_the_json_line_shown_is_one_of_simulstreamings() -> None:
 
 
 @pytest.mark.usefixtures("whisper_model")
+def test_the_robot_loads(tmp_path: Path) -> None:
+    file = tmp_path / "receptionist.py"
+    file.write_text(blocks("python")[1])
+    assert load_robot(file).__name__ == "Receptionist"
+
+
 def test_the_engine_in_other_programs() -> None:
     sound = ROOT / "fsbot/rehearsal/sounds/utterance-fr.flac"
     prelude = (
@@ -176,7 +183,7 @@ def test_the_engine_in_other_programs() -> None:
         f"sound, rate = soundfile.read({str(sound)!r}, dtype='float32')\n"
         "samples = soxr.resample(sound, rate, 16000)\n"
     )
-    _, *examples = blocks("python")
+    _, _, *examples = blocks("python")
     assert len(examples) == 2
     for example in examples:
         done = subprocess.run(
