@@ -137,6 +137,30 @@ COMMANDS = {
   fsbot transcribe call.wav --realtime --format jsonl""",
         start_with=_run_with_settings,
     ),
+    "show": Command(
+        "show a transcript: sides, times, what was said, what befell the call",
+        "fsbot.show",
+        """\
+  fsbot show 1ad22dfd                         the beginning of a call's UUID
+  fsbot show transcripts/2026-11-25/1ad22dfd-de6d-4de5-8f94-483111e7e880.jsonl""",
+        start_with=_run_with_settings,
+    ),
+    "export": Command(
+        "write a transcript as txt, srt, vtt, json or csv",
+        "fsbot.export",
+        """\
+  fsbot export 1ad22dfd --output call.srt
+  fsbot export 1ad22dfd --format csv""",
+        start_with=_run_with_settings,
+    ),
+    "grep": Command(
+        "search what was said in all transcripts",
+        "fsbot.grep",
+        """\
+  fsbot grep conseiller
+  fsbot grep 'dossier|commande' --side caller --since 2026-11-01""",
+        start_with=_run_with_settings,
+    ),
     "models": Command(
         "fetch, verify, import and list Whisper's weights",
         "fsbot.weights.command",

@@ -1,0 +1,193 @@
+"""`fsbot show`, `export` and `grep`, over journals as the bot writes them."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fsbot.errors import UserError
+from fsbot.transcript.journal import Journal, journal_path, line_of
+from fsbot.transcript.library import find
+from fsbot.transcript.records import (
+    EndOfTranscript,
+    Failure,
+    Mark,
+    Record,
+    StartOfTranscript,
+    Transcription,
+)
+
+ONE = "1ad22dfd-de6d-4de5-8f94-483111e7e880"
+TWO = "1ad99999-de6d-4de5-8f94-483111e7e880"
+ANSWERED = 1_795_400_825.0  # 2026-11-23
+AT = {"emission_time": 1.0, "emitted_at": ANSWERED + 1}
+
+
+def said(
+    uuid: str, sequence: int, side: str, start: float, text: str, *, final: bool = True
+) -> Transcription:
+    return Transcription(  # type: ignore[arg-type]
+        **AT,
+        call_uuid=uuid,
+        sequence=sequence,
+        side=side,
+        channel_tag=1 if side == "caller" else 2,
+        utterance=1,
+        is_final=final,
+        speech_final=final,
+        revised=False,
+        text=text,
+        start=start,
+        end=start + 1.5,
+        audio_start=start,
+        audio_end=start + 1.5,
+        tentative="",
+        language_code="fr",
+        alternatives=(),
+        latency_ms=100.0,
+    )
+
+
+def beginning(uuid: str) -> StartOfTranscript:
+    return StartOfTranscript(  # type: ignore[arg-type]
+        **AT,
+        call_uuid=uuid,
+        sequence=1,
+        channel_call_uuid=uuid,
+        recording=1,
+        path="/a-1.raw",
+        switch_path="/a-1.raw",
+        rate=16000,
+        channels=2,
+        sides=("caller", "callee"),
+        answered_at=ANSWERED,
+        codec_rate=8000,
+        leg_uuid=uuid,
+        direction="inbound",
+        caller="06\x1b[31m12",
+        destination="9196",
+        language_code="fr",
+    )
+
+
+@pytest.fixture
+def transcripts(tmp_path: Path) -> Path:
+    whole: list[Record] = [
+        beginning(ONE),
+        said(ONE, 2, "callee", 4.0, 'Un conseiller, =SOMME(A1), "oui"\x1b[2J'),
+        said(ONE, 3, "caller", 0.5, "Bonjour,", final=False),
+        said(ONE, 4, "caller", 0.5, "Bonjour, mon numéro est le 12."),
+        Mark(**AT, call_uuid=ONE, sequence=5, mark="transfer", start=6.0, party="2000"),
+        Failure(
+            **AT, call_uuid=ONE, sequence=6, error="lagging", message="10 s behind", over=False
+        ),
+        EndOfTranscript(
+            **AT,
+            call_uuid=ONE,
+            sequence=7,
+            reason="hangup",
+            duration=65.0,
+            words={"caller": 6, "callee": 4},
+        ),
+    ]
+    growing: list[Record] = [beginning(TWO), said(TWO, 2, "caller", 0.5, "allô", final=False)]
+    for uuid, records in ((ONE, whole), (TWO, growing)):
+        journal = Journal(journal_path(tmp_path, uuid, ANSWERED))
+        for record in records:
+            journal.append(line_of(record))
+        journal.close()
+    return tmp_path
+
+
+def fsbot(transcripts: Path, *arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "fsbot", *arguments]
+    command += ["--transcripts-directory", str(transcripts)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_transcript_is_shown_in_order_of_time(transcripts: Path) -> None:
+    status, out, _ = fsbot(transcripts, "show", ONE[:6])
+    assert status == 0
+    title, *lines, end = out.splitlines()
+    assert title.endswith(f"06\\x1b[31m12 → 9196  {ONE}")
+    assert lines == [
+        " 0:00.5  caller  Bonjour, mon numéro est le 12.",
+        " 0:01.0  lagging: 10 s behind",
+        ' 0:04.0  callee  Un conseiller, =SOMME(A1), "oui"\\x1b[2J',
+        " 0:06.0  transfer 2000",
+    ]
+    assert end == "hangup after 1:05.0; caller 6 words, callee 4 words"
+    assert "\x1b" not in out
+
+
+def test_one_that_goes_on_shows_its_live_text(transcripts: Path) -> None:
+    _, out, _ = fsbot(transcripts, "show", TWO)
+    assert out.splitlines()[1:] == [" 0:00.5  caller  allô …", "goes on"]
+
+
+def test_several_are_shown_one_after_the_other(transcripts: Path) -> None:
+    _, out, _ = fsbot(transcripts, "show", ONE, TWO)
+    assert out.count(" → 9196  ") == 2
+
+
+@pytest.mark.parametrize("form", ["txt", "srt", "vtt", "json", "csv"])
+def test_exports_hold_the_final_texts_in_order(transcripts: Path, form: str) -> None:
+    file = transcripts / f"call.{form}"
+    status, out, err = fsbot(transcripts, "export", ONE, "--output", str(file))
+    assert (status, out, err) == (0, "", "")
+    text = file.read_text(encoding="utf-8")
+    assert text.index("Bonjour, mon numéro") < text.index("Un conseiller")
+    assert text.count("Bonjour") == 1
+    assert fsbot(transcripts, "export", ONE, "--format", form)[1] == text
+    if form == "json":
+        first, second = json.loads(text)
+        assert (first["side"], first["start"], first["end"]) == ("caller", 0.5, 2.0)
+        assert second["text"].endswith("\x1b[2J")
+    if form == "csv":
+        header, first, second = csv.reader(io.StringIO(text, newline=""))
+        assert header == ["call_uuid", "side", "start", "end", "language", "text"]
+        assert first == [ONE, "caller", "0.5", "2.0", "fr", "Bonjour, mon numéro est le 12."]
+        assert second[5].startswith('Un conseiller, =SOMME(A1), "oui"')
+
+
+def test_what_was_said_is_found(transcripts: Path) -> None:
+    status, out, _ = fsbot(transcripts, "grep", "CONSEILLER|numéro")
+    assert status == 0
+    assert out.splitlines() == [
+        f'2026-11-23 {ONE} 0:04.0  callee  Un conseiller, =SOMME(A1), "oui"\\x1b[2J',
+        f"2026-11-23 {ONE} 0:00.5  caller  Bonjour, mon numéro est le 12.",
+    ]
+    assert fsbot(transcripts, "grep", "conseiller", "--side", "caller")[:2] == (1, "")
+    assert fsbot(transcripts, "grep", "conseiller", "--since", "2026-11-24")[:2] == (1, "")
+    assert fsbot(transcripts, "grep", "conseiller", "--since", "2026-11-23")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "nothing"), "there is no transcript 'nothing'"),
+        (("show", "1ad"), "2 transcripts begin with '1ad'"),
+        (("show", "../*"), "there is no transcript '../*'"),
+        (("show", __file__), "holds no records of fsbot"),
+        (("export", ONE, "--output", "/nowhere/call.srt"), "cannot write /nowhere/call.srt"),
+        (("grep", "("), "no regular expression"),
+    ],
+)
+def test_mistakes_are_told(transcripts: Path, arguments: tuple[str, ...], said: str) -> None:
+    status, _, err = fsbot(transcripts, *arguments)
+    assert status == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_whole_uuid_is_found_although_another_begins_with_it(transcripts: Path) -> None:
+    longer = journal_path(transcripts, f"{ONE}-b", ANSWERED)
+    longer.write_bytes(b"")
+    assert find(transcripts, ONE).stem == ONE
+    with pytest.raises(UserError, match="2 transcripts"):
+        find(transcripts, ONE[:-1])
