@@ -1,6 +1,5 @@
 """What the bot's tests share: the bot on a bench, and readings of what it writes."""
 
-import difflib
 import json
 import re
 import unicodedata
@@ -13,6 +12,7 @@ import numpy as np
 from pydantic import SecretStr
 
 import fsbot.rehearsal
+from fsbot.bench.scoring import align
 from fsbot.bot import Bot
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions
@@ -148,7 +148,7 @@ def words(text: str) -> list[str]:
 
 def likeness(heard: str, said: str) -> float:
     """1 for the same words in the same order, each as often; 0 for none in common."""
-    return difflib.SequenceMatcher(None, words(heard), words(said), autojunk=False).ratio()
+    return 1 - align(words(said), words(heard)).errors / max(len(words(said)), len(words(heard)), 1)
 
 
 def joined(records: list[Transcription]) -> str:
