@@ -74,7 +74,8 @@ def told(
         bench.wait(lambda: len(listener.of(call.uuid)) == len(records))
         journal = bench.journal_path(call.uuid)
         assert journal is not None
-        left_open = [str(p) for p in Path("/proc/self/fd").iterdir() if "rec" in _target(p)]
+        targets = map(_target, Path("/proc/self/fd").iterdir())
+        left_open = [target for target in targets if target.startswith(str(bench.recordings))]
         bench.stop()
         listener.close()
         return Told(
