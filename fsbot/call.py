@@ -72,7 +72,7 @@ class Call:
         self.marks = Marks(taken_up=unfinished is not None)
         self.ended = Flag()
         self.audience: list[Callable[[Record], object]] = []
-        """Told of each record, too; what they raise is logged, and they must not block."""
+        """Told of each record, too; they must neither block nor raise."""
         self._house = house
         self._on_end = on_end
         self._after = after
@@ -268,10 +268,7 @@ class Call:
     def _put(self, record: Record) -> None:
         self._ledger.put(record)
         for hear in list(self.audience):
-            try:
-                hear(record)
-            except Exception:
-                self._log.exception("listener failed", kind=record.kind)
+            hear(record)
 
     def _listen(self) -> None:
         """From the first recording to the last word."""

@@ -46,8 +46,6 @@ class ControlSession(ClientSession):
         self._asked: deque[tuple[str, str, str]] = deque()
         self._news = Flag()
         self._broken_off = Flag()
-        self.executed: list[tuple[str, str]] = []
-        """Applications and their arguments, as they were begun."""
 
     def serve(self) -> None:
         """Until the program leaves; the call goes on in its dialplan then, if it is still up."""
@@ -141,7 +139,6 @@ class ControlSession(ClientSession):
                 self._perform(*self._asked.popleft())
 
     def _perform(self, identity: str, application: str, argument: str) -> None:
-        self.executed.append((application, argument))
         running = self._leg.execute(application, argument, identity)
         response = self._run(application, argument)
         if not self._call.finished:
