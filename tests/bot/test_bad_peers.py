@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import gevent
+import numpy as np
 import pytest
 from bench import Bench, Listener, as_sent, errors, finals, joined, likeness, of_kind, silence
 
@@ -183,7 +184,9 @@ def test_replies_that_come(
         switch.faults.lose_replies = 1
     else:
         switch.faults.repeat_replies = 1
-    call = call or switch.place(CallScript(utterance))
+    # A switch that is late begins to record late: what is said before is nobody's to hear.
+    later = np.concatenate([np.zeros(2 * utterance.rate, np.int16), utterance.caller])
+    call = call or switch.place(CallScript(Sound("later", utterance.rate, later, None)))
     gevent.sleep(1.5)
     switch.faults.reply_delay = 0.0
     records = whole(bench, call, turn)
