@@ -19,6 +19,7 @@ from fsbot.engine.events import (
     StreamFailed,
 )
 from fsbot.engine.options import StreamOptions
+from fsbot.engine.orders import StreamHandle
 from fsbot.engine.position import START, StreamPosition
 from fsbot.house import House
 from fsbot.listening import Listening, channels_of
@@ -281,12 +282,10 @@ class Call:
             # It may have changed while nobody was there; when, is not known.
             self._recorder.codec_changed(self.leg.codec_rate, time.time())
         options = self._house.stream_options_for(self.leg, self._language)
-        streams = {
-            channel: self._house.engine.open(
-                self._continued(options, channel), self._listener(channel)
-            )
-            for channel in self._channels
-        }
+        streams: dict[Channel, StreamHandle] = {}
+        for channel in self._channels:
+            own, beside = self._continued(options, channel), next(iter(streams.values()), None)
+            streams[channel] = self._house.engine.open(own, self._listener(channel), beside)
         self._listening = Listening(self._tape, streams, self._masking, self._watch_lag)
         self.marks.begin(self._transcript)
         self._listening.run()

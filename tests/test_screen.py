@@ -174,7 +174,14 @@ def test_summary() -> None:
         words("un", latency_ms=400.0),
         words("deux", latency_ms=600.0),
         EndOfUtterance(
-            side="caller", channel_tag=1, utterance=1, end=2.0, silence=0.5, audio_end=2.0, **end
+            side="caller",
+            channel_tag=1,
+            utterance=1,
+            end=2.0,
+            silence=0.5,
+            probability=0.9,
+            audio_end=2.0,
+            **end,
         ),
         final("un deux", end=2.5),
         final("trois", end=2.9, utterance=2),

@@ -7,17 +7,9 @@ import whisper.tokenizer
 from pydantic import SecretStr, ValidationError
 
 from fsbot.languages import languages
-from fsbot.settings import (
-    PRESETS,
-    Engine,
-    Esl,
-    Filter,
-    Log,
-    Pace,
-    Recordings,
-    Settings,
-    Transcripts,
-)
+from fsbot.pace import PRESETS, Pace
+from fsbot.settings import Esl, Filter, Log, Recordings, Settings, Transcripts
+from fsbot.speech_settings import Engine, Vad
 
 
 def test_defaults_are_those_of_the_design() -> None:
@@ -25,7 +17,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.esl.host, settings.esl.port) == ("127.0.0.1", 8021)
     assert settings.esl.password.get_secret_value() == "ClueCon"
     assert settings.engine.language == "fr"
-    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.7, 25, 1, 0.7)
+    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.7, 25, 1, 0.6, 0.9)
     assert settings.recordings.sample_rate == 16000
     assert not settings.recordings.each_leg
 
@@ -48,19 +40,36 @@ def test_settings_are_frozen_and_closed() -> None:
 @pytest.mark.parametrize(
     ("preset", "pace"),
     [
-        ("fast", Pace(0.3, 15, 1, 0.2)),
-        ("balanced", Pace(0.7, 25, 1, 0.7)),
-        ("accurate", Pace(1.0, 50, 5, 1.0)),
+        ("fast", Pace(0.3, 15, 1, 0.2, 0.6)),
+        ("balanced", Pace(0.7, 25, 1, 0.6, 0.9)),
+        ("accurate", Pace(1.0, 50, 5, 0.9, 1.2)),
     ],
 )
 def test_preset_sets_the_pace(preset: str, pace: Pace) -> None:
     assert Engine.model_validate({"preset": preset}).pace == pace
 
 
+@pytest.mark.parametrize(
+    ("given", "in_force"),
+    [
+        ({}, (0.6, 0.9)),
+        ({"min_silence": 0.2}, (0.2, 0.9)),
+        ({"min_silence": 1.5}, (1.5, 1.5)),
+        ({"max_silence": 0.5}, (0.5, 0.5)),
+        ({"min_silence": 0.7, "max_silence": 0.5}, (0.7, 0.7)),
+        ({"min_silence": 0.3, "max_silence": 2}, (0.3, 2.0)),
+    ],
+)
+def test_silences_that_end_an_utterance(
+    given: dict[str, float], in_force: tuple[float, float]
+) -> None:
+    assert Vad.model_validate(given).silences(PRESETS["balanced"]) == in_force
+
+
 def test_each_part_of_a_preset_can_be_overridden() -> None:
     engine = Engine(preset="accurate", chunk=0.4, frame_threshold=30, beams=2)
-    assert engine.pace == Pace(0.4, 30, 2, 1.0)
-    assert Engine(preset="accurate", beams=1).pace == Pace(1.0, 50, 1, 1.0)
+    assert engine.pace == Pace(0.4, 30, 2, 0.9, 1.2)
+    assert Engine(preset="accurate", beams=1).pace == Pace(1.0, 50, 1, 0.9, 1.2)
     assert Engine.model_validate({"beams": ""}).pace.beams == 1
 
 
@@ -211,7 +220,7 @@ def test_password_is_in_no_repr_and_no_error() -> None:
 
 def test_settings_import_neither_torch_nor_whisper() -> None:
     script = (
-        "import sys; from fsbot.settings import Engine; Engine(language='German');"
+        "import sys; from fsbot.speech_settings import Engine; Engine(language='German');"
         "sys.exit(any(name in sys.modules for name in ('torch', 'whisper', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -81,7 +81,7 @@ def test_keys_with_underscores_come_out_of_the_environment(
 def test_preset_values_say_that_they_are_the_presets() -> None:
     configuration = load({"engine.preset": "accurate", "engine.beams": "2"})
     assert configuration.settings.engine.pace == Pace(
-        chunk=1.0, frame_threshold=50, beams=2, min_silence=1.0
+        chunk=1.0, frame_threshold=50, beams=2, min_silence=0.9, max_silence=1.2
     )
     assert origin(configuration, "engine.chunk") == "preset accurate"
     assert origin(configuration, "engine.beams") == "flag --engine-beams"

@@ -158,7 +158,13 @@ def _transcriptions(records: Iterable[Record], side: str) -> list[Transcription]
 def _numbers(
     records: Iterable[Record], kind: type[StartOfSpeech | EndOfUtterance], side: str
 ) -> list[int]:
-    return [each.utterance for each in records if isinstance(each, kind) and each.side == side]
+    return [
+        each.utterance
+        for each in records
+        if isinstance(each, kind)
+        and each.side == side
+        and not (isinstance(each, StartOfSpeech) and each.confirmed)
+    ]
 
 
 def by_call(records: Iterable[Record]) -> Mapping[str, list[Record]]:

@@ -38,7 +38,19 @@ def blank(language: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """Speech began at `at`; a new utterance is open."""
+    """Speech began at `at`; a new utterance is open.
+
+    echo: it sounds like the other side's voice coming back.
+    """
+
+    utterance: int
+    at: float
+    echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechCertain:
+    """The speech that began at `at` is no cough, no click and no echo."""
 
     utterance: int
     at: float
@@ -74,12 +86,13 @@ class AudioCovered:
 class UtteranceEnded:
     """The end of the utterance was decided when the stream's audio had reached `decided_at`.
 
-    last_speech: where its last speech ended.
+    last_speech: where its last speech ended. probability: that the speaker has finished, 0 to 1.
     """
 
     utterance: int
     last_speech: float
     decided_at: float
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,7 @@ class StreamFailed:
 
 StreamEvent = (
     SpeechStarted
+    | SpeechCertain
     | WordsCommitted
     | AudioCovered
     | UtteranceEnded

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fsbot.audio.vad import EndpointerOptions
+from fsbot.audio.endpointer import EndpointerOptions
 from fsbot.engine.position import START, StreamPosition
 
 PREVIEW_LEAD = 0.15

@@ -42,6 +42,11 @@ class StreamHandle:
         self._tell(Cancel(self._stream))
 
     @property
+    def stream(self) -> Stream:
+        """For the engine alone."""
+        return self._stream
+
+    @property
     def pending_seconds(self) -> float:
         """Audio fed and not yet listened to, but for what is too short to listen to."""
         unheard = self._fed - self._stream.judged
@@ -56,6 +61,7 @@ class StreamHandle:
 @dataclass(frozen=True, slots=True)
 class Open:
     stream: Stream
+    beside: Stream | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,8 +134,13 @@ class Engine:
         self.tell(Answer(given))
         return given.wait(timeout)
 
-    def open(self, options: StreamOptions, on_event: Callable[[StreamEvent], None]) -> StreamHandle:
-        """Begin a stream."""
+    def open(
+        self,
+        options: StreamOptions,
+        on_event: Callable[[StreamEvent], None],
+        beside: StreamHandle | None = None,
+    ) -> StreamHandle:
+        """Begin a stream. beside: the other side of the same call."""
         cancelled = threading.Event()
 
         def deliver(event: StreamEvent) -> None:
@@ -143,7 +148,7 @@ class Engine:
                 on_event(event)
 
         stream = Stream(self._model, self.options, self.cadence, options, deliver)
-        self.tell(Open(stream))
+        self.tell(Open(stream, beside.stream if beside is not None else None))
         return StreamHandle(self.tell, stream, cancelled)
 
     def tell(self, order: _Order) -> None:
@@ -210,8 +215,10 @@ class Engine:
 
     def _carry_out(self, order: _Order) -> None:
         match order:
-            case Open(stream):
+            case Open(stream, beside):
                 self._streams.append(stream)
+                if beside in self._streams:
+                    stream.onset.beside, beside.onset.beside = beside.onset, stream.onset
             case Feed(stream, samples) if stream in self._streams:
                 self._guarded(stream, partial(Stream.push, stream, samples))
                 self.times.audio += len(samples) / SAMPLE_RATE
@@ -313,12 +320,14 @@ class Engine:
 
     def _end_streams(self) -> None:
         for stream in [stream for stream in self._streams if stream.ended]:
-            self._streams.remove(stream)
+            self._forget(stream)
             _deliver_last(stream.end)
 
     def _forget(self, stream: Stream) -> None:
         self._streams = [other for other in self._streams if other is not stream]
         self._runs = [run for run in self._runs if run.stream is not stream]
+        if stream.onset.beside is not None:
+            stream.onset.beside = stream.onset.beside.beside = None
 
     def _fail(self, stream: Stream, error: Exception) -> None:
         self._forget(stream)

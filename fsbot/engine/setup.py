@@ -6,7 +6,7 @@ import structlog
 import torch
 from whisper.model import Whisper
 
-from fsbot.audio.vad import EndpointerOptions
+from fsbot.audio.endpointer import EndpointerOptions
 from fsbot.engine.layers import Precision, lacks_int8
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
@@ -28,9 +28,8 @@ log = structlog.get_logger("fsbot.engine")
 
 def engine_options(settings: Settings) -> EngineOptions:
     """What the settings say about the engine."""
-    pace, min_silence = settings.engine.pace, settings.vad.min_silence
-    if min_silence is None:
-        min_silence = pace.min_silence
+    pace = settings.engine.pace
+    min_silence, max_silence = settings.vad.silences(pace)
     return EngineOptions(
         chunk=pace.chunk,
         frame_threshold=pace.frame_threshold,
@@ -44,6 +43,7 @@ def engine_options(settings: Settings) -> EngineOptions:
         endpointer=EndpointerOptions(
             threshold=settings.vad.threshold,
             min_silence=min_silence,
+            max_silence=max_silence,
         ),
     )
 

@@ -7,32 +7,35 @@ many streams: listening (cheap: voice activity detection) and jobs (inferences).
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsbot.audio.echo import LONGEST_DELAY
+from fsbot.audio.endpointer import Endpointer, SpeechStart, decibels
 from fsbot.audio.pcm import SAMPLE_RATE
-from fsbot.audio.vad import WINDOW_SECONDS, Endpointer, SpeechProbability, SpeechStart
+from fsbot.audio.vad import WINDOW_SECONDS, SpeechProbability
 from fsbot.engine.buffer import AudioBuffer
 from fsbot.engine.cadence import Cadence
 from fsbot.engine.diary import Diary
 from fsbot.engine.events import (
     AudioCovered,
-    SpeechStarted,
     StreamEnded,
     StreamEvent,
     StreamFailed,
     UtteranceEnded,
-    Word,
 )
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
 from fsbot.engine.model import SpeechModel
+from fsbot.engine.onset import Onset
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.reader import Reader
 from fsbot.engine.tasks import Close, Preview, Task, Update
+from fsbot.engine.turns import end_probability, sounds_finished
 from fsbot.engine.utterance import Utterance
 from fsbot.engine.voice import Voice, prompt_tokens
 
@@ -48,9 +51,6 @@ longest utterance, which otherwise would never end."""
 SEARCH_START = 0.2
 """Seconds after a preview was lined up within which a search for a better text may begin: it is
 over then when the silence has become long enough to end the utterance."""
-
-CUT_SEARCH = 6.0
-"""Seconds before the end of an overlong utterance among which the quietest moment is looked for."""
 
 
 class Stream:
@@ -72,6 +72,7 @@ class Stream:
         logdir = stream_options.logdir
         self._diary = Diary(logdir) if logdir is not None else None
         self.speech = SpeechProbability()
+        self.onset = Onset(self._between)
         position = stream_options.position
         begin = position.begin(options.lead_in)
         self._endpointer = Endpointer(options.endpointer, begin)
@@ -79,10 +80,10 @@ class Stream:
         self._reader = Reader(model, options, stream_options, self._between)
         self._finals = FinalDecoder(self._between)
         self._judged = self._audio.end
-        self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
         self._open: Utterance | None = None
         self._reading: Utterance | None = None
         self._preview: tuple[Voice, FinalText] | None = None
+        self._level = -math.inf
         self._number = position.number
         self._heard_before = position.heard_until
         self._to_go_on = deque(position.utterances)
@@ -166,7 +167,9 @@ class Stream:
             if (end := self._endpointer.finish()) is not None:
                 self._close(end.at, self._audio.end / SAMPLE_RATE)
             return False
-        self.speech.feed(self._audio.slice(self._judged, until))
+        window = self._audio.slice(self._judged, until)
+        self.speech.feed(window)
+        self._level = decibels(window)
         self._judged = until
         return True
 
@@ -174,8 +177,9 @@ class Stream:
         """Take in how probably the offered window is speech; lines up the tasks that follow."""
         if self._endpointer.now < self._heard_before:
             probability = 0.0  # what there is to say of this has been said
-        self._recent.append(probability)
-        event = self._endpointer.feed(probability)
+        text = self._text_of_pause
+        finished = text is not None and sounds_finished(text)
+        event = self._endpointer.feed(probability, self._level, finished)
         self._go_on(self._endpointer.now)
         if isinstance(event, SpeechStart):
             self._begin(event.at)
@@ -183,6 +187,8 @@ class Stream:
             self._close(event.at, self._endpointer.now)
         elif self._open is not None:
             self._grow(self._open)
+        if self._endpointer.speaking and (certain := self.onset.go_on(self._endpointer.now)):
+            self._emit(certain)
         self._audio.forget(self._oldest_needed())
 
     def _go_on(self, now: float) -> None:
@@ -193,18 +199,8 @@ class Stream:
                 return
             self._to_go_on.popleft()
             audio_start = max(open_.speech_start - self._options.lead_in, self._spoken_until, 0.0)
-            before = None
-            if open_.inherited:
-                spoken = self._with_tokens(open_.inherited)
-                before = Utterance(open_.number - 1, audio_start, audio_start, spoken=spoken)
-            utterance = Utterance(
-                open_.number,
-                audio_start,
-                open_.speech_start,
-                self._context,
-                continues=before,
-                spoken=self._with_tokens(open_.spoken),
-            )
+            tokens = partial(prompt_tokens, self._model)
+            utterance = Utterance.taken_up(open_, audio_start, self._context, tokens)
             if open_.last_speech is None or open_.decided_at is None:
                 self._open = utterance
                 self._next_update = now
@@ -213,9 +209,6 @@ class Stream:
                 speech = self._speech(utterance, open_.last_speech, open_.decided_at)
                 self._line_up(Close(utterance, speech, open_.decided_at, time.monotonic()))
                 self._spoken_until, self._closed_until = speech.end, open_.decided_at
-
-    def _with_tokens(self, words: Sequence[Word]) -> list[Word]:
-        return [replace(word, tokens=prompt_tokens(self._model, word.text)) for word in words]
 
     def catch_up(self) -> None:
         """Let an update that waits read all that has been listened to meanwhile."""
@@ -292,6 +285,13 @@ class Stream:
         return self._audio.slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
 
     @property
+    def _text_of_pause(self) -> FinalText | None:
+        """What was said until the pause that goes on, if that has been read."""
+        if self._preview is None or self._preview[1].speech.end != self._endpointer.last_speech:
+            return None
+        return self._preview[1]
+
+    @property
     def transcribed(self) -> float:
         """Second of the stream up to which every word has been dealt with."""
         judged = self._judged / SAMPLE_RATE
@@ -323,7 +323,8 @@ class Stream:
         elif not self.tasks:
             self._finals.forget_before(next_speech)
         starts.append(self._finals.needs_audio_from)
-        return round(min([next_speech - self._options.lead_in, *starts]) * SAMPLE_RATE)
+        compared = max(self._options.lead_in, LONGEST_DELAY)
+        return round(min([next_speech - compared, *starts]) * SAMPLE_RATE)
 
     def _begin(self, speech_start: float) -> None:
         self._number += 1
@@ -331,11 +332,10 @@ class Stream:
         speech_start = max(speech_start, self._closed_until)
         audio_start = max(speech_start - self._options.lead_in, self._spoken_until)
         self._open = Utterance(self._number, audio_start, speech_start, self._context)
-        self._recent.clear()
         # Speech was perhaps noticed late: the first words shall not wait for a whole chunk more.
         first = max(self._options.chunk / 2, self._options.min_audio)
         self._next_update = speech_start + first
-        self._emit(SpeechStarted(self._number, speech_start))
+        self._emit(self.onset.begin(self._number, speech_start, self._endpointer.now))
 
     def _grow(self, utterance: Utterance) -> None:
         now, last_speech = self._endpointer.now, self._endpointer.last_speech
@@ -378,18 +378,16 @@ class Stream:
     def _cut(self, utterance: Utterance) -> None:
         """Close an utterance that outgrows the window at its quietest, and go on from there."""
         settled = self._endpointer.now - self._options.frame_threshold * 0.02
-        first = self._endpointer.now - len(self._recent) * WINDOW_SECONDS
-        latest = max(1, int((settled - first) / WINDOW_SECONDS))
-        smoothed = np.convolve(self._recent, np.ones(3) / 3, mode="same")[:latest]
-        cut = first + (int(np.argmin(smoothed)) + 0.5) * WINDOW_SECONDS
+        cut = self._endpointer.quietest(settled)
         speech = Speech(utterance.audio_start, utterance.speech_start, cut, cut)
         self._line_up_close(utterance, speech, cut)
         self._number += 1
         self._open = Utterance(self._number, cut, cut, continues=utterance)
-        self._emit(SpeechStarted(self._number, cut))
+        self._emit(self.onset.begin(self._number, cut, self._endpointer.now))
 
     def _line_up_close(self, utterance: Utterance, speech: Speech, decided_at: float) -> None:
         self._line_up(Close(utterance, speech, decided_at, time.monotonic()))
         self._spoken_until, self._closed_until = speech.end, decided_at
         now = max(decided_at, self._endpointer.now)
-        self._emit(UtteranceEnded(utterance.number, speech.end, now))
+        probability = end_probability(self._text_of_pause, now - speech.end)
+        self._emit(UtteranceEnded(utterance.number, speech.end, now, probability))

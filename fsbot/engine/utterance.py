@@ -1,6 +1,6 @@
 """One utterance of one side, from its first sound to its final text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fsbot.engine.alignatt import settled
@@ -9,6 +9,7 @@ from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
 from fsbot.engine.final import FinalText, Listen
 from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
+from fsbot.engine.position import OpenUtterance
 from fsbot.engine.voice import Voice
 from fsbot.engine.words import timed_words, words_beyond, words_with_time
 
@@ -50,6 +51,26 @@ class Utterance:
         self._inherited: tuple[int, ...] = ()
         self._held: list[Word] = []
         self._heard_until = audio_start
+
+    @classmethod
+    def taken_up(
+        cls,
+        open_: OpenUtterance,
+        audio_start: float,
+        context: tuple[int, ...],
+        tokens: Callable[[str], tuple[int, ...]],
+    ) -> "Utterance":
+        """One that was broken off. tokens: of a word's text."""
+
+        def with_tokens(words: Sequence[Word]) -> list[Word]:
+            return [replace(word, tokens=tokens(word.text)) for word in words]
+
+        before = None
+        if open_.inherited:
+            spoken = with_tokens(open_.inherited)
+            before = cls(open_.number - 1, audio_start, audio_start, spoken=spoken)
+        spoken = with_tokens(open_.spoken)
+        return cls(open_.number, audio_start, open_.speech_start, context, before, spoken)
 
     def update(self, voice: Voice, listen: Listen, upto: float) -> Job[WordsCommitted | None]:
         """Decode what has been heard so far and commit what AlignAtt calls settled.

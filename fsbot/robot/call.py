@@ -53,8 +53,9 @@ class Line:
 class RobotCall:
     """The call that a robot has in its hands."""
 
-    def __init__(self, session: OutboundSession, voice: str) -> None:
-        """voice: FreeSWITCH's engine and voice for `speak`, `flite|slt`."""
+    def __init__(self, session: OutboundSession, voice: str, certain: bool = False) -> None:
+        """voice: FreeSWITCH's engine and voice for `speak`, `flite|slt`. certain: whether
+        `on_speech` waits for certainty."""
         leg = session.leg
         self.uuid = leg.uuid
         self.caller_number = leg.caller_number
@@ -63,6 +64,8 @@ class RobotCall:
         """Final texts of both sides so far, as they came."""
         self._session = session
         self._voice = voice
+        self._certain = certain
+        self._interrupted_by = 0
         self._heard_side = str(leg.read_side)
         self._utterances: Queue[Utterance | None] = Queue()
         self._playing: Execution | None = None
@@ -207,9 +210,15 @@ class RobotCall:
                 said = Utterance(record.text, record.start, record.end, record.language_code)
                 self._utterances.put(said)
         elif isinstance(record, StartOfSpeech) and record.side == self._heard_side:
-            self.on_speech()
+            self._hear_start(record)
         elif isinstance(record, Transcription) and record.side == self._heard_side and record.text:
             self.on_words(record.text)
+
+    def _hear_start(self, record: StartOfSpeech) -> None:
+        heeded = record.confirmed or not (self._certain or record.echo)
+        if heeded and record.utterance != self._interrupted_by:
+            self._interrupted_by = record.utterance
+            self.on_speech()
 
     def hung_up(self) -> None:
         """Wake whoever waits for an utterance."""

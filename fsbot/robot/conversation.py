@@ -27,7 +27,7 @@ def converse(
     join(session): the call's transcript, which begins with the answer at the latest; None if it is
     not to be transcribed. Raises whatever the robot does wrong.
     """
-    call = RobotCall(session, voice)
+    call = RobotCall(session, voice, robot.certain)
     call.on_speech = lambda: _reflex(robot.on_speech, call)
     call.on_words = lambda words: _reflex(robot.on_words, call, words)
     session.on_digit = lambda digit: _reflex(robot.on_digit, call, digit)

@@ -14,6 +14,10 @@ class Robot:
     answers = True
     """The call is answered before `on_start`. Nothing is heard before an answer."""
 
+    certain = False
+    """`on_speech` waits until it is certain that the caller speaks: 0.4 s after the first sound. A
+    cough does not stop the robot then. Its own echo does not, either way."""
+
     def on_start(self, call: RobotCall) -> None:
         """The call is there."""
 

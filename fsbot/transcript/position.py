@@ -39,6 +39,8 @@ class _Side:
 
     def take(self, record: StartOfSpeech | EndOfUtterance | Transcription) -> None:
         match record:
+            case StartOfSpeech(confirmed=True):
+                pass  # it is open already
             case StartOfSpeech():
                 self.number = max(self.number, record.utterance)
                 self.open.append(_Utterance(record.utterance, record.audio_start))

@@ -97,11 +97,15 @@ class StartOfTranscript(_Record):
 
 
 class StartOfSpeech(_OfSide):
-    """A side began to speak."""
+    """A side began to speak. Told at once, and once more when it is certain."""
 
     kind: Literal["start_of_speech"] = "start_of_speech"
     start: Seconds
     audio_start: AudioSeconds
+    confirmed: bool = Field(
+        description="it has gone on for 0.4 s, and is no echo: the same utterance once more"
+    )
+    echo: bool = Field(description="it sounds like the other side's voice coming back")
 
 
 class EndOfUtterance(_OfSide):
@@ -110,6 +114,9 @@ class EndOfUtterance(_OfSide):
     kind: Literal["end_of_utterance"] = "end_of_utterance"
     end: Seconds
     silence: float = Field(description="seconds of silence after which this was decided")
+    probability: float = Field(
+        ge=0, le=1, description="that the speaker has finished, by the silence and the text"
+    )
     audio_end: AudioSeconds
 
 

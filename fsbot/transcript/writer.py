@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from fsbot.engine.events import (
+    SpeechCertain,
     SpeechStarted,
     StreamEvent,
     UtteranceEnded,
@@ -80,9 +81,16 @@ class TranscriptWriter:
     def write_event(self, channel: Channel, event: StreamEvent) -> None:
         """The record of something the engine said; events about the stream itself have none."""
         match event:
-            case SpeechStarted():
-                start, audio_start = self._from(event.at), round(event.at, 3)
-                self._of_side(StartOfSpeech, channel, event, start=start, audio_start=audio_start)
+            case SpeechStarted() | SpeechCertain():
+                self._of_side(
+                    StartOfSpeech,
+                    channel,
+                    event,
+                    start=self._from(event.at),
+                    audio_start=round(event.at, 3),
+                    confirmed=isinstance(event, SpeechCertain),
+                    echo=isinstance(event, SpeechStarted) and event.echo,
+                )
             case WordsCommitted(words=words, spoken=spoken, tentative=tentative):
                 event = replace(
                     event,
@@ -100,6 +108,7 @@ class TranscriptWriter:
                     event,
                     end=end,
                     silence=silence,
+                    probability=round(event.probability, 3),
                     audio_end=round(event.last_speech, 3),
                 )
             case UtteranceFinal(words=words):
@@ -172,7 +181,7 @@ class TranscriptWriter:
         self,
         kind: type[Record],
         channel: Channel,
-        event: SpeechStarted | WordsCommitted | UtteranceEnded | UtteranceFinal,
+        event: SpeechStarted | SpeechCertain | WordsCommitted | UtteranceEnded | UtteranceFinal,
         **fields: Any,
     ) -> None:
         self.write(

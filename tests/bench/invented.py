@@ -53,6 +53,7 @@ def end_of_utterance(
         utterance=utterance,
         end=end,
         silence=decided - end,
+        probability=0.9,
         audio_end=end,
     )
 

@@ -26,6 +26,8 @@ def begin(utterance: int, start: float) -> StartOfSpeech:
         utterance=utterance,
         start=start,
         audio_start=start,
+        confirmed=False,
+        echo=False,
     )
 
 

@@ -57,7 +57,8 @@ def check_each_word_once(records: list[Record], said: str) -> None:
     numbers = [record.utterance for record in finals]
     assert numbers == list(range(1, len(numbers) + 1))
     for kind in (StartOfSpeech, EndOfUtterance):
-        assert [r.utterance for r in of_kind(records, kind) if r.side == "caller"] == numbers
+        told = [record for record in of_kind(records, kind) if record.side == "caller"]
+        assert [r.utterance for r in told if not getattr(r, "confirmed", False)] == numbers
     live = [record for record in spoken if not record.is_final and record.text]
     for text in (joined(finals), joined(live)):
         assert likeness(text, " ".join([said] * REPEAT)) > 0.7, text

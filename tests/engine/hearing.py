@@ -19,6 +19,7 @@ import fsbot.rehearsal
 from fsbot.engine.events import (
     AudioCovered,
     LanguageDoubted,
+    SpeechCertain,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -222,11 +223,18 @@ def check_utterance(events: Sequence[StreamEvent]) -> None:
     """Start, live words, end, last live words, final: in this order, the live text only growing."""
     started, *middle, final = events
     assert isinstance(started, SpeechStarted)
+    certain = [event for event in middle if isinstance(event, SpeechCertain)]
+    assert [(event.utterance, event.at) for event in certain] in (
+        [],
+        [(started.utterance, started.at)],
+    )
+    middle = [event for event in middle if not isinstance(event, SpeechCertain)]
     assert isinstance(final, UtteranceFinal)
     (ended_at,) = [n for n, event in enumerate(middle) if isinstance(event, UtteranceEnded)]
     ended = middle.pop(ended_at)
     assert isinstance(ended, UtteranceEnded)
     assert started.at <= ended.last_speech <= ended.decided_at
+    assert 0 <= ended.probability <= 1
     assert final.start == started.at
     spoken: tuple[Word, ...] = ()
     tentative: tuple[Word, ...] = ()

@@ -23,7 +23,7 @@ from hearing import (
 )
 
 import fsbot.engine.scheduler as scheduler
-from fsbot.audio.vad import EndpointerOptions
+from fsbot.audio.endpointer import EndpointerOptions
 from fsbot.engine.decoding import Decoded
 from fsbot.engine.inference import Window, infer
 from fsbot.engine.model import SpeechModel

@@ -20,7 +20,7 @@ from hearing import (
     without_probabilities,
 )
 
-from fsbot.audio.vad import EndpointerOptions
+from fsbot.audio.endpointer import EndpointerOptions
 from fsbot.engine.events import (
     SpeechStarted,
     StreamEnded,

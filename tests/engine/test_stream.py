@@ -23,7 +23,7 @@ from hearing import (
 from jiwer import wer
 from whisper.tokenizer import get_tokenizer
 
-from fsbot.audio.vad import EndpointerOptions
+from fsbot.audio.endpointer import EndpointerOptions
 from fsbot.engine.decoder import Decoder, DecoderState
 from fsbot.engine.events import LanguageDoubted, StreamEnded
 from fsbot.engine.inference import Job

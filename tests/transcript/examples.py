@@ -47,7 +47,9 @@ def one_of_each() -> list[Record]:
     at = {"emission_time": 1.0, "emitted_at": 1_795_400_826.5}
     return [
         start_of_transcript(1),
-        StartOfSpeech(**side, **at, sequence=2, start=0.5, audio_start=0.49),  # type: ignore[arg-type]
+        StartOfSpeech(  # type: ignore[arg-type]
+            **side, **at, sequence=2, start=0.5, audio_start=0.49, confirmed=False, echo=False
+        ),
         Transcription(  # type: ignore[arg-type]
             **side,
             **at,
@@ -65,7 +67,9 @@ def one_of_each() -> list[Record]:
             alternatives=(Alternative(transcript="l'été", confidence=0.75, words=(said,)),),
             latency_ms=480.5,
         ),
-        EndOfUtterance(**side, **at, sequence=4, end=0.9, silence=0.512, audio_end=0.89),  # type: ignore[arg-type]
+        EndOfUtterance(  # type: ignore[arg-type]
+            **side, **at, sequence=4, end=0.9, silence=0.512, probability=0.93, audio_end=0.89
+        ),
         Failure(call_uuid=UUID, **at, sequence=5, error="no_audio", message="« rien »", over=False),
         Mark(call_uuid=UUID, **at, sequence=6, mark="transfer", start=4.5, party="0612345678"),
         EndOfTranscript(

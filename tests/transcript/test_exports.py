@@ -84,6 +84,8 @@ def speech(side: SideName, start: float, utterance: int = 1) -> StartOfSpeech:
         utterance=utterance,
         start=start,
         audio_start=max(0.0, start),
+        confirmed=False,
+        echo=False,
     )
 
 

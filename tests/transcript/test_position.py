@@ -7,6 +7,7 @@ import pytest
 from examples import UUID, start_of_transcript
 
 from fsbot.engine.events import (
+    SpeechCertain,
     SpeechStarted,
     StreamEvent,
     UtteranceEnded,
@@ -51,8 +52,9 @@ def position(*events: StreamEvent) -> StreamPosition:
 HELLO, THERE = word("Bonjour,", 1.0), word("c'est", 1.5)
 FIRST = (
     SpeechStarted(1, 0.992),
+    SpeechCertain(1, 0.992),
     committed(1, HELLO),
-    UtteranceEnded(1, 1.984, 2.688),
+    UtteranceEnded(1, 1.984, 2.688, 0.9),
     UtteranceFinal(1, (HELLO, THERE), 0.992, 2.688, True, "fr"),
 )
 
@@ -95,14 +97,16 @@ def test_in_mid_utterance(words: int) -> None:
 
 
 def test_the_end_was_told_and_the_final_text_was_not() -> None:
-    found = position(*FIRST, SpeechStarted(2, 3.968), UtteranceEnded(2, 5.024, 5.728))
+    found = position(*FIRST, SpeechStarted(2, 3.968), UtteranceEnded(2, 5.024, 5.728, 0.9))
     assert found.utterances == (OpenUtterance(2, 3.968, (), 5.024, 5.728),)
     assert found.heard_until == 5.728
 
 
 def test_an_overlong_utterance_was_cut() -> None:
     """The second one began where the first was cut, before the first had its final text."""
-    cut = position(SpeechStarted(1, 0.0), UtteranceEnded(1, 20.016, 20.7), SpeechStarted(2, 20.016))
+    cut = position(
+        SpeechStarted(1, 0.0), UtteranceEnded(1, 20.016, 20.7, 0.9), SpeechStarted(2, 20.016)
+    )
     first, second = cut.utterances
     assert (first.last_speech, first.decided_at) == (20.016, 20.016)
     assert (second.speech_start, second.ended) == (20.016, False)
@@ -142,7 +146,7 @@ def test_audio_begins_early_enough() -> None:
 
 def test_words_behind_a_cut_are_not_said_again() -> None:
     early, late = word("avant", 19.0), word("après", 20.2)
-    told = (SpeechStarted(1, 0.0), committed(1, early, late), UtteranceEnded(1, 20.016, 20.7))
+    told = (SpeechStarted(1, 0.0), committed(1, early, late), UtteranceEnded(1, 20.016, 20.7, 0.9))
     final = UtteranceFinal(1, (early,), 0.0, 20.016, True, "fr")
     for events in ((*told, SpeechStarted(2, 20.016)), (*told, SpeechStarted(2, 20.016), final)):
         second = position(*events).utterances[-1]

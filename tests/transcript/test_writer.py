@@ -2,6 +2,7 @@ import pytest
 from examples import UUID, word
 
 from fsbot.engine.events import (
+    SpeechCertain,
     SpeechStarted,
     StreamEnded,
     UtteranceEnded,
@@ -66,10 +67,22 @@ def test_times_count_from_the_answer() -> None:
     assert started.start == 2.5
     assert started.emission_time == 10.0
     assert started.emitted_at == 1010.0
-    desk.writer.write_event(CALLEE, UtteranceEnded(3, 4.0, 4.512))
+    desk.writer.write_event(CALLEE, UtteranceEnded(3, 4.0, 4.512, 0.98765))
     ended = desk.last
     assert isinstance(ended, EndOfUtterance)
-    assert (ended.end, ended.silence) == (6.0, 0.512)
+    assert (ended.end, ended.silence, ended.probability) == (6.0, 0.512, 0.988)
+
+
+def test_the_beginning_of_speech_is_told_at_once_and_again_when_it_is_certain() -> None:
+    desk = Desk()
+    desk.writer.write_event(CALLER, SpeechStarted(1, 0.5, echo=True))
+    desk.writer.write_event(CALLER, SpeechCertain(1, 0.5))
+    first, second = desk.records
+    assert isinstance(first, StartOfSpeech)
+    assert isinstance(second, StartOfSpeech)
+    assert (first.confirmed, first.echo) == (False, True)
+    assert (second.confirmed, second.echo) == (True, False)
+    assert (first.utterance, first.start) == (second.utterance, second.start)
 
 
 def test_live_words() -> None:
