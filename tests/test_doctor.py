@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -295,7 +296,9 @@ def test_a_call_with_a_hole(doctor: Doctor, switch: RehearsalSwitch) -> None:
     call = switch.place(CallScript(load_sound(SOUND), actions=(Hold(1.0), Unhold(1.5))))
     seen = doctor("--call", call.uuid)
     assert seen.failed() == ["growth"]
-    assert "60 ms" in seen["growth"]["message"]
+    longest = re.search(r"at most (\d+) ms without", seen["growth"]["message"])
+    assert longest is not None
+    assert int(longest[1]) >= 400
 
 
 @pytest.mark.parametrize("uuid", ["no-such-call", "../../etc", "a b"])

@@ -3,16 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-COMPARED_SECONDS = 0.2
-"""How much of a voice is compared: what there is when speech has just been noticed."""
-
 LONGEST_DELAY = 0.4
 """Seconds that an echo may take: a jitter buffer in each direction, and the line."""
 
 LIKENESS = 0.5
 """Normalised correlation from which the one is an echo of the other. Over 0.2 s two different
-voices of recorded calls reach it in 1.5 % of all cases, being periodic both; an echo through a
-reverberating room stays below it in 8 %, one of a line in 1 %."""
+voices of recorded calls reach it in 1.5 % of all cases, being periodic both (0.3 s: 0.3 %); an echo
+through a reverberating room stays below it in 8 %, one of a line in 1 %."""
 
 QUIETER = 2.0
 """An echo has at most this fraction of the amplitude: 6 dB, what G.168 expects of a line."""

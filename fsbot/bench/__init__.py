@@ -31,6 +31,7 @@ CASES = {
     "cost": "fsbot.bench.whole_calls",
     "closing": "fsbot.bench.whole_calls",
     "turns": "fsbot.bench.whole_calls",
+    "starts": "fsbot.bench.starts",
     "accuracy": "fsbot.bench.accuracy",
     "profile": "fsbot.bench.profile",
     "words": "fsbot.bench.words",

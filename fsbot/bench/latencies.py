@@ -10,7 +10,7 @@ import numpy as np
 from fsbot.bench.playing import Arrival, PlayedCall
 from fsbot.bench.scoring import align, words
 from fsbot.bench.speech import SIDES, Reference
-from fsbot.transcript.records import EndOfUtterance, Transcription
+from fsbot.transcript.records import EndOfUtterance, StartOfSpeech, Transcription
 
 LOST_SECONDS = 10.0
 """What a turn counts as that no final text reaches."""
@@ -21,6 +21,10 @@ TOLERANCE = 0.1
 GENEROUS = 0.5
 """The same, to tell a text that ends too early from one whose voice activity detection takes the
 last sounds of a turn, up to 30 dB below its loudest, for silence."""
+
+
+EARLIER = 0.3
+"""Seconds before a turn's speech_start at which its beginning may be told: the clips fade in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,24 @@ def turn_outcomes(
             )
         )
     return outcomes
+
+
+def start_latencies(reference: Reference, call: PlayedCall, *, confirmed: bool) -> list[float]:
+    """Seconds from the speech_start of each turn to the arrival of the record that speech has
+    begun, or that it is certain; of the turns that have one."""
+    latencies = []
+    for turn in reference.turns:
+        began = call.clock.wall(turn.speech_start)
+        arrivals = [
+            arrival.at - began
+            for arrival in call.arrivals
+            if isinstance(arrival.record, StartOfSpeech)
+            and arrival.record.side == turn.side
+            and arrival.record.confirmed == confirmed
+            and began - EARLIER <= arrival.at <= call.clock.wall(turn.speech_end) + TOLERANCE
+        ]
+        latencies += [min(arrivals)] if arrivals else []
+    return latencies
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def write_tone(name: str, seconds: float, path: Path, seed: int) -> None:
             end = min(start + BLOCK_SECONDS * RATE, round(seconds * RATE))
             times = np.arange(start, end) / RATE
             floor = 10 ** (FLOOR_DB / 20) * chance.standard_normal(len(times))
-            file.write(_through_mu_law(TONES[name](times) + floor))
+            file.write(through_mu_law(TONES[name](times) + floor))
 
 
 def write_music(folder: Path, seconds: float, path: Path) -> int:
@@ -81,7 +81,7 @@ def write_music(folder: Path, seconds: float, path: Path) -> int:
         )
     with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as out:
         for block in _music(files):
-            out.write(_through_mu_law(block[: round(seconds * RATE) - out.frames]))
+            out.write(through_mu_law(block[: round(seconds * RATE) - out.frames]))
             if out.frames >= round(seconds * RATE):
                 break
     return len(files)
@@ -99,7 +99,7 @@ def _music(files: list[Path]) -> Iterator[Wave]:
         yield soxr.resample(samples.mean(axis=1), rate, RATE)
 
 
-def _through_mu_law(wave: Wave) -> Wave:
+def through_mu_law(wave: Wave) -> Wave:
     """As 8 bits of mu-law bring it."""
     limited = np.clip(wave, -1.0, 1.0)
     coded = np.sign(limited) * np.log1p(MU * np.abs(limited)) / np.log1p(MU)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from fsbot.audio.echo import COMPARED_SECONDS, LONGEST_DELAY, is_echo
+from fsbot.audio.echo import LONGEST_DELAY, is_echo
 from fsbot.engine.events import SpeechCertain, SpeechStarted
 from fsbot.engine.final import Listen
 
 CERTAIN_SECONDS = 0.4
 """Speech that lasts so long is no cough and no click."""
+
+
+NOTICED_SECONDS = 0.2
+"""What there is of a voice when it has just been noticed."""
+
+COMPARED_SECONDS = CERTAIN_SECONDS + LONGEST_DELAY
+"""How much of the other side is looked at."""
 
 
 class Onset:
@@ -16,25 +23,25 @@ class Onset:
     def __init__(self, listen: Listen) -> None:
         self._listen = listen
         self._uncertain: SpeechStarted | None = None
-        self.beside: Onset | None = None
-        """That of the other side of the same call, whose voice may come back as an echo."""
+        self.beside: Listen | None = None
+        """To the other side of the same call, whose voice may come back as an echo."""
 
     def begin(self, utterance: int, at: float, now: float) -> SpeechStarted:
         """Speech that began at `at` has been noticed now."""
-        self._uncertain = SpeechStarted(utterance, at, self._echoes(now))
+        self._uncertain = SpeechStarted(utterance, at, self._echoes(now, NOTICED_SECONDS))
         return self._uncertain
 
     def go_on(self, now: float) -> SpeechCertain | None:
         """Somebody is speaking now; once per utterance it is certain who."""
         began = self._uncertain
-        if began is None or now - began.at < CERTAIN_SECONDS or self._echoes(now):
+        if began is None or now - began.at < CERTAIN_SECONDS or self._echoes(now, CERTAIN_SECONDS):
             return None
         self._uncertain = None
         return SpeechCertain(began.utterance, began.at)
 
-    def _echoes(self, now: float) -> bool:
-        """Whether what was heard until now is the other side's voice."""
+    def _echoes(self, now: float, seconds: float) -> bool:
+        """Whether what was heard in the last seconds is the other side's voice."""
         if self.beside is None:
             return False
-        theirs = self.beside._listen(now - COMPARED_SECONDS - LONGEST_DELAY, now)
-        return is_echo(self._listen(now - COMPARED_SECONDS, now), theirs)
+        theirs = self.beside(now - seconds - LONGEST_DELAY, now)
+        return is_echo(self._listen(now - seconds, now), theirs)

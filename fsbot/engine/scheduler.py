@@ -218,7 +218,8 @@ class Engine:
             case Open(stream, beside):
                 self._streams.append(stream)
                 if beside in self._streams:
-                    stream.onset.beside, beside.onset.beside = beside.onset, stream.onset
+                    stream.stand_beside(beside)
+                    beside.stand_beside(stream)
             case Feed(stream, samples) if stream in self._streams:
                 self._guarded(stream, partial(Stream.push, stream, samples))
                 self.times.audio += len(samples) / SAMPLE_RATE
@@ -326,8 +327,9 @@ class Engine:
     def _forget(self, stream: Stream) -> None:
         self._streams = [other for other in self._streams if other is not stream]
         self._runs = [run for run in self._runs if run.stream is not stream]
-        if stream.onset.beside is not None:
-            stream.onset.beside = stream.onset.beside.beside = None
+        stream.finish()  # The other side of the call does not wait for its sound any more.
+        if stream.beside not in self._streams:
+            stream.part()
 
     def _fail(self, stream: Stream, error: Exception) -> None:
         self._forget(stream)

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fsbot.audio.echo import LONGEST_DELAY
 from fsbot.audio.endpointer import Endpointer, SpeechStart, decibels
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.vad import WINDOW_SECONDS, SpeechProbability
@@ -31,7 +30,7 @@ from fsbot.engine.events import (
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.inference import Job
 from fsbot.engine.model import SpeechModel
-from fsbot.engine.onset import Onset
+from fsbot.engine.onset import COMPARED_SECONDS, Onset
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.reader import Reader
 from fsbot.engine.tasks import Close, Preview, Task, Update
@@ -72,7 +71,9 @@ class Stream:
         logdir = stream_options.logdir
         self._diary = Diary(logdir) if logdir is not None else None
         self.speech = SpeechProbability()
-        self.onset = Onset(self._between)
+        self._onset = Onset(self._between)
+        self.beside: Stream | None = None
+        """The other side of the same call."""
         position = stream_options.position
         begin = position.begin(options.lead_in)
         self._endpointer = Endpointer(options.endpointer, begin)
@@ -103,6 +104,17 @@ class Stream:
         self._audio.append(samples)
         self._resting = False
 
+    def stand_beside(self, other: "Stream | None") -> None:
+        """Have another side of the same call, which is fed in step; None: there is none."""
+        self.beside = other
+        self._onset.beside = other._between if other is not None else None
+
+    def part(self) -> None:
+        """Both sides are over."""
+        if self.beside is not None:
+            self.beside.stand_beside(None)
+        self.stand_beside(None)
+
     def finish(self) -> None:
         """No more audio will come."""
         self._finishing = True
@@ -127,7 +139,11 @@ class Stream:
         While one is wanted, its stream listens on only if it may skip updates: so the end of an
         utterance is decided in time, however long its audio takes to be read.
         """
-        unheard = self._audio.end - self._judged
+        there = self._audio.end
+        if self.beside is not None and not self.beside._finishing:
+            # Whether this is an echo shows only when the other side's voice is there, too.
+            there = min(there, self.beside._audio.end)
+        unheard = there - self._judged
         if unheard < LISTEN_SAMPLES and not (
             (self._finishing and (unheard or self._unfinished))
             or (self._resting and self._open is not None)
@@ -187,7 +203,7 @@ class Stream:
             self._close(event.at, self._endpointer.now)
         elif self._open is not None:
             self._grow(self._open)
-        if self._endpointer.speaking and (certain := self.onset.go_on(self._endpointer.now)):
+        if self._endpointer.speaking and (certain := self._onset.go_on(self._endpointer.now)):
             self._emit(certain)
         self._audio.forget(self._oldest_needed())
 
@@ -323,8 +339,9 @@ class Stream:
         elif not self.tasks:
             self._finals.forget_before(next_speech)
         starts.append(self._finals.needs_audio_from)
-        compared = max(self._options.lead_in, LONGEST_DELAY)
-        return round(min([next_speech - compared, *starts]) * SAMPLE_RATE)
+        if self.beside is not None:
+            starts.append(self.beside._judged / SAMPLE_RATE - COMPARED_SECONDS)
+        return round(min([next_speech - self._options.lead_in, *starts]) * SAMPLE_RATE)
 
     def _begin(self, speech_start: float) -> None:
         self._number += 1
@@ -335,7 +352,7 @@ class Stream:
         # Speech was perhaps noticed late: the first words shall not wait for a whole chunk more.
         first = max(self._options.chunk / 2, self._options.min_audio)
         self._next_update = speech_start + first
-        self._emit(self.onset.begin(self._number, speech_start, self._endpointer.now))
+        self._emit(self._onset.begin(self._number, speech_start, self._endpointer.now))
 
     def _grow(self, utterance: Utterance) -> None:
         now, last_speech = self._endpointer.now, self._endpointer.last_speech
@@ -383,7 +400,7 @@ class Stream:
         self._line_up_close(utterance, speech, cut)
         self._number += 1
         self._open = Utterance(self._number, cut, cut, continues=utterance)
-        self._emit(self.onset.begin(self._number, cut, self._endpointer.now))
+        self._emit(self._onset.begin(self._number, cut, self._endpointer.now))
 
     def _line_up_close(self, utterance: Utterance, speech: Speech, decided_at: float) -> None:
         self._line_up(Close(utterance, speech, decided_at, time.monotonic()))

@@ -107,10 +107,10 @@ class Transcriber:
             language_code=options.language,
         )
         for tag, side in enumerate(sides, start=1):
-            channel = Channel(side, tag)
-            self._streams[side] = self._engine.open(
-                options.named(f"{self._writer.call_uuid}-{side}"), partial(self._tell, channel)
-            )
+            own = options.named(f"{self._writer.call_uuid}-{side}")
+            beside = next(iter(self._streams.values()), None)
+            tell = partial(self._tell, Channel(side, tag))
+            self._streams[side] = self._engine.open(own, tell, beside)
 
     def _tell(self, channel: Channel, event: StreamEvent) -> None:
         """The engine's thread calls this."""

@@ -130,7 +130,11 @@ def read_what_is_sound(path: Path) -> list[Record]:
 
 
 def read_journal(path: Path) -> Iterator[Record]:
-    """The records of a journal, in order. Raises OSError and pydantic.ValidationError."""
+    """The records of a journal, in order, but for one that is being written at the moment.
+
+    Raises OSError and pydantic.ValidationError.
+    """
     with path.open("rb") as file:
         for line in file:
-            yield parse(line)
+            if line.endswith(b"\n"):
+                yield parse(line)

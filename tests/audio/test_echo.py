@@ -9,11 +9,11 @@ import soxr
 from numpy.typing import NDArray
 
 import fsbot.rehearsal
-from fsbot.audio.echo import COMPARED_SECONDS, LONGEST_DELAY, is_echo
+from fsbot.audio.echo import LONGEST_DELAY, is_echo
 
 SOUNDS = Path(fsbot.rehearsal.__file__).parent / "sounds"
 RATE = 16000
-VOICE = round(COMPARED_SECONDS * RATE)
+VOICE = round(0.2 * RATE)
 OTHER = VOICE + round(LONGEST_DELAY * RATE)
 MOMENTS = range(2 * RATE, 5 * RATE, RATE // 10)
 """In the middle of speech, in both sounds."""

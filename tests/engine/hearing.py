@@ -174,14 +174,20 @@ def transcribe(
 
 
 def without_probabilities(events: Iterable[StreamEvent]) -> list[StreamEvent]:
-    """Events in which words have no probability: in another batch it differs by a rounding."""
+    """Events and words without a probability: in another batch it differs by a rounding."""
+
+    def without(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(dataclasses.replace(word, probability=0.0) for word in value)
+        return value
+
     return [
         dataclasses.replace(
             event,
             **{
-                field.name: tuple(dataclasses.replace(word, probability=0.0) for word in value)
+                field.name: 0.0 if field.name == "probability" else without(value)
                 for field in dataclasses.fields(event)
-                if isinstance(value := getattr(event, field.name), tuple)
+                if isinstance(value := getattr(event, field.name), tuple | float)
             },
         )
         for event in events

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.events import SpeechCertain, SpeechStarted
+from fsbot.engine.final import Listen
 from fsbot.engine.onset import Onset
 
 Sound = NDArray[np.float32]
@@ -15,11 +16,12 @@ CALLER = RANDOM.normal(scale=0.1, size=3 * SAMPLE_RATE).astype(np.float32)
 ECHO = 0.1 * np.roll(ROBOT, 1600)
 
 
-def onset(sound: Sound, robot: Sound = ROBOT) -> Onset:
-    def listen_to(own: Sound) -> Onset:
-        return Onset(lambda start, end: own[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)])
+def listen_to(sound: Sound) -> Listen:
+    return lambda start, end: sound[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
 
-    side = listen_to(sound)
+
+def onset(sound: Sound, robot: Sound = ROBOT) -> Onset:
+    side = Onset(listen_to(sound))
     side.beside = listen_to(robot)
     return side
 
@@ -43,7 +45,7 @@ def test_who_interrupts_an_echo_is_certain_then() -> None:
     side = onset(sound)
     assert side.begin(1, 1.0, 1.1).echo
     assert side.go_on(1.9) is None
-    assert side.go_on(2.3) == SpeechCertain(1, 1.0)
+    assert side.go_on(2.41) == SpeechCertain(1, 1.0)
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["one side", "a silent one"])

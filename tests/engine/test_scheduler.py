@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from hearing import (
 
 from fsbot.audio.endpointer import EndpointerOptions
 from fsbot.engine.events import (
+    SpeechCertain,
     SpeechStarted,
     StreamEnded,
     StreamEvent,
@@ -31,6 +32,7 @@ from fsbot.engine.events import (
 from fsbot.engine.inference import Job
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.orders import StreamHandle
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.stream import Stream
 
@@ -86,6 +88,46 @@ def test_events_come_on_the_worker_and_everything_fed_is_heard(engine: Engine) -
     assert 0 <= engine.times.closes <= len(listener.finals)
 
 
+def feed(streams: Sequence[StreamHandle], sounds: Sequence[Samples], size: int = 1700) -> None:
+    for start in range(0, len(sounds[0]), size):
+        for stream, samples in zip(streams, sounds, strict=True):
+            stream.feed(samples[start : start + size])
+
+
+def test_what_comes_back_from_the_other_side_is_an_echo(engine: Engine) -> None:
+    robot, caller = Heard(), Heard()
+    speech = np.concatenate([sound("utterance-fr"), silence(1.0)])
+    echo = 0.1 * np.roll(speech, round(0.1 * RATE))
+    first = engine.open(FRENCH, caller.take)
+    streams = [first, engine.open(FRENCH, robot.take, first)]
+    feed(streams, [echo, speech])
+    for stream in streams:
+        stream.finish()
+    for heard in (caller, robot):
+        check_contract(heard.wait())
+    assert [start.echo for start in robot.starts] == [False]
+    assert [start.echo for start in caller.starts] == [True] * len(caller.starts) != []
+    assert [isinstance(event, SpeechCertain) for event in robot.events].count(True) == 1
+    assert not any(isinstance(event, SpeechCertain) for event in caller.events)
+
+
+@pytest.mark.parametrize("gone", ["cancelled", "failed"])
+def test_a_side_whose_other_side_is_gone_is_heard_to_its_end(engine: Engine, gone: str) -> None:
+    first, second = Heard(), Heard()
+    other = engine.open(FRENCH, first.take)
+    stream = engine.open(FRENCH, second.take, other)
+    samples = sound("utterance-fr")
+    feed([other, stream], [samples[: 2 * RATE]] * 2)
+    if gone == "cancelled":
+        other.cancel()
+    else:
+        other.feed(np.zeros((100, 2), np.float32))
+    stream.feed(samples[2 * RATE :])
+    stream.finish()
+    check_contract(second.wait())
+    assert second.final_text
+
+
 def test_a_stream_that_is_never_fed_ends(engine: Engine) -> None:
     listener = Heard()
     engine.open(FRENCH, listener.take).finish()
@@ -131,7 +173,7 @@ def test_not_even_the_inference_under_way_speaks_after_a_cancel(
     go_on.set()
     engine.open(FRENCH, other.take).finish()
     other.wait()
-    assert [type(event) for event in cancelled.events] == [SpeechStarted]
+    assert [type(event) for event in cancelled.events] == [SpeechStarted, SpeechCertain]
 
 
 def test_a_stream_that_fails_fails_alone(
@@ -157,7 +199,8 @@ def test_a_stream_that_fails_fails_alone(
     other.feed(sound("utterance-fr"))
     other.finish()
     check_contract(second.wait())
-    assert [type(event) for event in first.events] == [SpeechStarted, StreamFailed]
+    kinds = [type(event) for event in first.events]
+    assert kinds == [SpeechStarted, SpeechCertain, StreamFailed]
     assert first.events[-1] == StreamFailed("RuntimeError: no more memory")
     assert [line["event"] for line in log_lines] == ["stream failed"]
 
@@ -190,7 +233,7 @@ def test_a_receiver_that_raises_ends_nothing_but_its_stream(
     good.finish()
     check_contract(listener.wait())
     kinds = {type(event) for event in refused}
-    assert kinds == {SpeechStarted, StreamFailed, StreamEnded}
+    assert kinds == {SpeechStarted, SpeechCertain, StreamFailed, StreamEnded}
     assert len(log_lines) == 3
 
 
