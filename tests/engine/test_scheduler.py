@@ -233,7 +233,7 @@ def test_a_receiver_that_raises_ends_nothing_but_its_stream(
     good.finish()
     check_contract(listener.wait())
     kinds = {type(event) for event in refused}
-    assert kinds == {SpeechStarted, SpeechCertain, StreamFailed, StreamEnded}
+    assert kinds == {SpeechStarted, StreamFailed, StreamEnded}
     assert len(log_lines) == 3
 
 
