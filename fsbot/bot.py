@@ -125,7 +125,7 @@ class Bot:
         """Serve until `stop`. Raises UserError if the first login is hopeless."""
         settings = self._settings
         follower, bridge, watchdog = Follower(), HubBridge(), HubWatchdog()
-        publisher = EventPublisher(lambda: self._link.connection)
+        publisher = EventPublisher(lambda: self._link.connection, settings.events.compatibility)
         self._house = House(
             studio=Studio(
                 self._link,
@@ -143,6 +143,7 @@ class Bot:
             lag_warning=settings.engine.lag_warning,
             backlog=Backlog(),
             settled=self._retention.settled,
+            channel_variables=settings.events.channel_variables,
             trace=self._trace,
         )
         disk_watch = self._disk_watch()

@@ -42,6 +42,7 @@ from fsbot.transcript.records import (
 )
 from fsbot.transcript.writer import Channel, TranscriptWriter
 from fsbot.unfinished import Unfinished
+from fsbot.variables import ChannelVariables
 
 log = structlog.get_logger("fsbot.call")
 
@@ -235,6 +236,9 @@ class Call:
             self._complain,
             self._house.settled,
         )
+        if self._house.channel_variables:
+            variables = ChannelVariables(self._house.studio.link, self.uuid, self._ledger.path)
+            self.audience.append(variables.hear)
         self._transcript = TranscriptWriter(
             self.uuid,
             self._zero,

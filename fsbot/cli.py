@@ -125,7 +125,8 @@ COMMANDS = {
         "fsbot.rehearsal.command",
         """\
   fsbot rehearse call.wav                     then, in another terminal: fsbot run
-  fsbot rehearse calls/*.flac --calls 4 --port 8021""",
+  fsbot rehearse calls/*.flac --calls 4 --port 8021
+  fsbot rehearse robot.py caller.wav          a robot, and a caller who talks to it""",
         start=_run,
     ),
     "transcribe": Command(

@@ -42,7 +42,8 @@ class House:
 
     known_language: Whisper's code of a language that a dialplan names, raising ValueError.
     lag_warning: seconds that a call may be behind before it is said. settled(journal): nothing of
-    that transcript is pending any more; called in a thread.
+    that transcript is pending any more; called in a thread. channel_variables: whether what is
+    known of a transcript is set on its channel.
     """
 
     studio: Studio
@@ -55,6 +56,7 @@ class House:
     lag_warning: float
     backlog: Backlog
     settled: Callable[[Path], object]
+    channel_variables: bool
     trace: Trace | None = None
 
     def stream_options_for(self, leg: Leg, language: str) -> StreamOptions:

@@ -177,6 +177,22 @@ class Serve(Section):
     )
 
 
+class Events(Section):
+    """What FreeSWITCH and its other clients are told, beside fsbot's own events."""
+
+    compatibility: Annotated[
+        tuple[Literal["google_transcribe", "detected_speech"], ...], BeforeValidator(comma_list)
+    ] = Field(
+        (),
+        description="other shapes of the same events: google_transcribe as drachtio's modules fire "
+        "them, detected_speech for the input callback of a script on the channel",
+    )
+    channel_variables: bool = Field(
+        True,
+        description="set fsbot_transcript_path, fsbot_language and fsbot_words on the channel",
+    )
+
+
 class RobotSection(Section):
     """A robot for the calls that a dialplan hands over (application socket)."""
 
@@ -251,6 +267,7 @@ class Settings(BaseSettings):
     engine: Engine = Field(default_factory=Engine)
     vad: Vad = Field(default_factory=Vad)
     serve: Serve = Field(default_factory=Serve)
+    events: Events = Field(default_factory=Events)
     robot: RobotSection = Field(default_factory=RobotSection)
     metrics: Metrics = Field(default_factory=Metrics)
     service: Service = Field(default_factory=Service)

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 import gevent
 
 from fsbot.rehearsal.call import Call
-from fsbot.rehearsal.events import HOSTNAME, VERSION
+from fsbot.rehearsal.events import HOSTNAME, VERSION, SwitchEvent
 from fsbot.rehearsal.leg import Codec, Leg
 from fsbot.rehearsal.recorder import CannotRecord, RecordingOptions
 from fsbot.switch.codec import encode_event_plain
@@ -44,7 +44,9 @@ class Api:
             "originate": self._originate,
             "show": self._show,
             "status": self._status,
+            "lua": self._lua,
             "uuid_break": self._uuid_break,
+            "uuid_broadcast": self._uuid_broadcast,
             "uuid_buglist": self._uuid_buglist,
             "uuid_dump": self._uuid_dump,
             "uuid_exists": self._uuid_exists,
@@ -53,6 +55,8 @@ class Api:
             "uuid_media_reneg": self._uuid_media_reneg,
             "uuid_record": self._uuid_record,
             "uuid_setvar": self._uuid_setvar,
+            "uuid_setvar_multi": self._uuid_setvar_multi,
+            "uuid_transfer": self._uuid_transfer,
             "version": lambda arguments: f"FreeSWITCH Version {VERSION} ( 64bit)\n",
         }
 
@@ -149,6 +153,18 @@ class Api:
         found[1].variables[words[1]] = words[2] if words[2:] else ""
         return "+OK\n"
 
+    def _uuid_setvar_multi(self, arguments: str) -> str:
+        identity, _, pairs = arguments.partition(" ")
+        found = self._switch.find_leg(identity)
+        if not pairs:
+            return "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"
+        if found is None:
+            return _NO_SUCH_CHANNEL
+        for pair in pairs.split(";"):
+            name, _, value = pair.partition("=")
+            found[1].variables[name] = value
+        return "+OK\n"
+
     def _uuid_dump(self, arguments: str) -> str:
         identity, _, form = arguments.partition(" ")
         if not identity:
@@ -181,6 +197,38 @@ class Api:
             return _NO_SUCH_CHANNEL
         if (control := self._switch.control_of(found[0])) is not None:
             control.break_off()
+        found[0].playback.break_off()
+        return "+OK\n"
+
+    def _uuid_broadcast(self, arguments: str) -> str:
+        words = _separated(arguments)
+        found = self._switch.find_leg(words[0]) if len(words) > 1 else None
+        if found is None:
+            return "-ERR Message not sent\n"
+        application, named, argument = words[1].partition("::")
+        if not named:
+            application, argument = "playback", words[1]
+        found[0].playback.start(application, argument)
+        return "+OK Message sent\n"
+
+    def _uuid_transfer(self, arguments: str) -> str:
+        words = arguments.split()
+        found = self._switch.find_leg(words[0]) if len(words) > 1 else None
+        if found is None:
+            return _NO_SUCH_CHANNEL
+        found[0].transfer(words[1])
+        return "+OK\n"
+
+    def _lua(self, arguments: str) -> str:
+        """Not Lua, but the one script that fsbot sends: it fires an event."""
+        subclass = re.match(r'~local e=freeswitch\.Event\("CUSTOM","([\w:]+)"\) ', arguments)
+        if subclass is None or not arguments.endswith(" e:fire()"):
+            return "-ERR no such script\n"
+        headers = re.findall(r'e:addHeader\("([^"]+)","([^"]*)"\)', arguments)
+        body = re.search(r'e:addBody\(\(\("([0-9a-f]+)"\):gsub\(', arguments)
+        pairs = [("Event-Subclass", subclass[1]), *headers, *self._switch.core.headers("CUSTOM")]
+        content = bytes.fromhex(body[1]) if body else b""
+        self._switch.fire(SwitchEvent("CUSTOM", pairs, content, subclass[1]))
         return "+OK\n"
 
     def _uuid_kill(self, arguments: str) -> str:
@@ -314,3 +362,9 @@ def _channel_row(leg: Leg) -> dict[str, str]:
         "initial_dialplan": "XML" if leg.direction == "inbound" else "",
         "initial_context": who.context,
     }
+
+
+def _separated(line: str) -> list[str]:
+    """Words at blanks, but not within single quotes: switch_separate_string in switch_utils.c."""
+    words = re.findall(r"(?:'(?:[^'\\]|\\.)*'|[^ '])+", line)
+    return [re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)'", "", word)) for word in words]

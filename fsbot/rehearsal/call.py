@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from fsbot.rehearsal.events import Core
 from fsbot.rehearsal.leg import Codec, Fire, Leg, Profile, Recording
+from fsbot.rehearsal.playback import Playback
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.sound import (
     FRAME_SECONDS,
     FRAMES_PER_SECOND,
     Layout,
+    Sound,
     frame,
     idle_frame,
     ringback,
@@ -33,9 +35,12 @@ class Call:
         self._ticks_since_answer = 0
         self._position = _ticks(script.offset)
         self._application = ""
+        self._aside: Sound | None = None
+        self._aside_from = 0
         self.handed_over = bool(script.socket)
         """A program on an outbound socket has it, or is about to."""
         self.legs: list[Leg] = [self._first_leg()]
+        self.playback = Playback(self.legs[0])
         self._begin()
 
     @property
@@ -105,6 +110,16 @@ class Call:
     def press(self, digit: str) -> None:
         pairs = [("DTMF-Digit", digit), ("DTMF-Duration", "2000"), ("DTMF-Source", "RTP")]
         self.legs[0].emit("DTMF", after=pairs)
+
+    def say(self, sound: Sound) -> None:
+        """The caller says something that the script does not have, from now on."""
+        self._aside, self._aside_from = sound, self._position
+
+    def transfer(self, extension: str) -> None:
+        """`uuid_transfer`: the leg goes on at another extension, which parks it."""
+        self.playback.break_off()
+        self.legs[0].profile.destination = extension
+        self.legs[0].execute("park")
 
     def hold(self) -> None:
         self.legs[0].hold()
@@ -358,8 +373,11 @@ class Call:
         sound = self.script.sound
         if self.on_hold or (0 < self.script.repeat * sound.frames <= self._position):
             return idle_frame(layout.channels, int(rate * FRAME_SECONDS))
+        position = self._position
+        if self._aside is not None and position - self._aside_from < self._aside.frames:
+            sound, position = self._aside, position - self._aside_from
         track = sound.render(leg.far_party, layout, codec_rate, rate)
-        return frame(track, self._position % sound.frames, rate)
+        return frame(track, position % sound.frames, rate)
 
 
 def _ticks(seconds: float) -> int:

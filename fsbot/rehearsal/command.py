@@ -10,6 +10,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fsbot.errors import UserError
+
 if TYPE_CHECKING:
     from fsbot.rehearsal.call import Call
     from fsbot.rehearsal.server import RehearsalSwitch
@@ -58,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         help="wav, flac or raw; one channel: the caller; two: left caller, right callee "
-        "(default: a French demo call that comes with fsbot)",
+        "(default: a French demo call that comes with fsbot). Behind a robot's .py file: what the "
+        "caller says to it; several are said in turn, when the robot has spoken",
     )
     add("--host", default=default.host, help="address to listen on (default: %(default)s)")
     add("--port", type=_port, default=default.port, help="default: %(default)s; 0: any free one")
@@ -113,6 +116,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="of raw files (default: %(default)s)",
     )
+    add(
+        "--pause",
+        type=_positive,
+        default=0.5,
+        metavar="SECONDS",
+        help="from a robot's last word to the caller's next file (default: %(default)g)",
+    )
     add("--channels", type=int, choices=(1, 2), default=default.channels, help="of raw files")
 
 
@@ -133,7 +143,34 @@ def run(args: argparse.Namespace) -> int:
         channels=args.channels,
     )
     with _interrupts_here():
+        if options.files[0].suffix == ".py":
+            return _rehearse_robot(options.files[0], options.files[1:], args.pause)
         return rehearse(options)
+
+
+def _rehearse_robot(robot: Path, files: Sequence[Path], pause: float) -> int:
+    from statistics import median
+
+    from fsbot import log
+    from fsbot.rehearsal.trial import try_robot
+    from fsbot.sources import load
+
+    if not files:
+        raise UserError(
+            "a robot is rehearsed with what a caller says to it",
+            f"Give one sound file or more behind it: fsbot rehearse {robot.name} caller.wav",
+        )
+    settings = load().settings
+    log.configure(format=settings.log.format, level="warning", show_text=settings.log.shows_text)
+    _print("Loading the weights …")
+    try:
+        answers = try_robot(robot, files, settings, _print, pause)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if answers:
+        middle = median(answer.total for answer in answers)
+        _print(f"{len(answers)} answers; {middle:.2f} s after the caller, at the median.")
+    return 0
 
 
 @contextlib.contextmanager

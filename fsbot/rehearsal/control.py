@@ -5,18 +5,16 @@ FACTS.md 6, mod_event_socket.c, the capture outbound_handshake.esl.
 """
 
 import math
-import re
 import socket as socket_module
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
-import soundfile
 from gevent import socket
 from gevent.event import Event as Flag
 
 from fsbot.rehearsal.events import reply
+from fsbot.rehearsal.playback import file_seconds, spoken_seconds
 from fsbot.rehearsal.session import GOODBYE, ClientSession
 from fsbot.switch.codec import Command, ProtocolError, encode_message, percent_encode
 
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from fsbot.rehearsal.server import RehearsalSwitch
 
 CONNECT_SECONDS = 5.0
-
-SPOKEN_CHARACTERS = 15.0
-"""Characters that a synthetic voice says in a second."""
 
 
 class ControlSession(ClientSession):
@@ -177,20 +172,3 @@ class ControlSession(ClientSession):
         if not self._call.finished:
             self._leg.emit("PLAYBACK_STOP", after=pairs)
         return "FILE PLAYED"
-
-
-def spoken_seconds(argument: str) -> float:
-    """How long `speak` takes for its `engine|voice|text`, roughly."""
-    return len(argument.split("|", 2)[-1]) / SPOKEN_CHARACTERS
-
-
-def file_seconds(path: str) -> float:
-    """How long `playback` takes for a file, a silence or a tone; NaN if there is no such file."""
-    if found := re.match(r"silence_stream://(\d+)", path):
-        return int(found[1]) / 1000
-    if found := re.match(r"tone_stream://%\((\d+),", path):
-        return int(found[1]) / 1000
-    try:
-        return float(soundfile.info(Path(path)).duration)
-    except (OSError, soundfile.SoundFileError):
-        return math.nan

@@ -12,7 +12,7 @@ and `fsbot run --robot robot.py` makes a robot for it:
 What a robot does wrong is logged, and costs its own call alone: the caller goes on in the dialplan.
 """
 
-from fsbot.robot.call import Hangup, Line, RobotCall, Utterance
+from fsbot.robot.call import Hangup, Line, RobotCall, Utterance, spoken
 from fsbot.robot.robot import Robot
 
-__all__ = ["Hangup", "Line", "Robot", "RobotCall", "Utterance"]
+__all__ = ["Hangup", "Line", "Robot", "RobotCall", "Utterance", "spoken"]

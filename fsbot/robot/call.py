@@ -89,7 +89,7 @@ class RobotCall:
         if isinstance(what, Path) or "://" in what:
             self._playing = self._do("playback", _argument(str(what)))
         else:
-            self._playing = self._do("speak", f"{self._voice}|{_spoken(what)}")
+            self._playing = self._do("speak", f"{self._voice}|{spoken(what)}")
         return self._playing
 
     def stop(self) -> None:
@@ -170,7 +170,7 @@ class RobotCall:
         """Set a channel variable. Raises Hangup, ValueError."""
         if not _NAME.fullmatch(variable):
             raise ValueError(f"no variable: {variable[:40]!r}")
-        self._do("set", f"{variable}={_spoken(value)}").wait()
+        self._do("set", f"{variable}={spoken(value)}").wait()
 
     @property
     def is_up(self) -> bool:
@@ -233,6 +233,7 @@ def _argument(text: str) -> str:
     return text
 
 
-def _spoken(text: str) -> str:
-    """A text as an argument: one line, without what FreeSWITCH would replace."""
+def spoken(text: str) -> str:
+    """A text that callers may have a share in, as an argument of `speak`: one line, without what
+    FreeSWITCH would replace."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("$", "")

@@ -1,7 +1,7 @@
 """Records as CUSTOM events of FreeSWITCH, delivered at least once and in order."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,9 @@ import gevent
 import structlog
 from gevent.event import Event as Flag
 
+from fsbot.switch.codec import Message
 from fsbot.switch.errors import ConnectionLost, EslError
+from fsbot.transcript.compatibility import Mode, Order, orders_of
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
@@ -28,22 +30,32 @@ _RESENT = ("Fsbot-Resent", "true")
 
 @dataclass(frozen=True, slots=True)
 class CustomEvent:
-    """One event to be fired: its subclass, headers without Event-Subclass, and JSON body."""
+    """One event to be fired: its subclass, headers without Event-Subclass, and JSON body.
+
+    orders: what is sent behind it, once, for clients of other ecosystems.
+    """
 
     subclass: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    orders: tuple[Order, ...] = ()
 
 
 class Connection(Protocol):
     """What fires events: fsbot.switch.connection's."""
 
+    def request(
+        self, line: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+    ) -> Message:
+        """Raises EslError."""
+
     def send_event(self, subclass: str, headers: Sequence[tuple[str, str]], body: bytes) -> object:
         """Raises EslError on anything but `+OK`, ValueError for what can't be sent at all."""
 
 
-def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
-    """The event that carries a record. The text travels in the body only.
+def event_of(record: Record, channel_call_uuid: str, modes: Collection[Mode] = ()) -> CustomEvent:
+    """The event that carries a record. The text travels in the body only. modes: other shapes in
+    which it is told, too.
 
     Never `Unique-ID`: a live channel of that id swallows the event. Without a call there are no
     headers of a call: FreeSWITCH drops empty ones.
@@ -65,7 +77,10 @@ def event_of(record: Record, channel_call_uuid: str) -> CustomEvent:
         headers.append(("Fsbot-Side", record.side))
     if isinstance(record, Failure):
         headers.append(("Fsbot-Error", record.error))
-    return CustomEvent(f"fsbot::{record.kind}", tuple(headers), record.model_dump_json().encode())
+    body = record.model_dump_json().encode()
+    return CustomEvent(
+        f"fsbot::{record.kind}", tuple(headers), body, tuple(orders_of(record, modes))
+    )
 
 
 def _one_line(text: str) -> str:
@@ -83,9 +98,12 @@ class EventPublisher:
     Events wait in memory while FreeSWITCH can't be reached; the journal has them all.
     """
 
-    def __init__(self, connection: Callable[[], Connection]) -> None:
-        """`connection` gives the one of the moment, or raises ConnectionLost."""
+    def __init__(self, connection: Callable[[], Connection], modes: Collection[Mode] = ()) -> None:
+        """`connection` gives the one of the moment, or raises ConnectionLost. modes: in which
+        other shapes records are told."""
         self._connection = connection
+        self.modes = modes
+        self._refused: set[Mode] = set()
         self._waiting: deque[tuple[CustomEvent, Callable[[], object], bool]] = deque()
         self.confirmed: Counter[str] = Counter()
         """Events that FreeSWITCH has taken, by kind."""
@@ -139,9 +157,27 @@ class EventPublisher:
         """A method of its own, so that a waiting publisher holds nothing of a call that is over."""
         event, delivered, again = self._waiting[0]
         self._deliver(event, again)
+        for order in event.orders:
+            self._send(order)
         self._waiting.popleft()
         self.confirmed[event.subclass.removeprefix("fsbot::")] += 1
         delivered()
+
+    def _send(self, order: Order) -> None:
+        """Once: what is lost here is still in the event before it, and in the journal."""
+        try:
+            reply = self._connection().request(order.line, order.headers, order.body)
+            answer = reply.text if reply.content_type == "api/response" else reply.reply_text
+        except EslError as error:
+            answer = f"-ERR {error}"
+        if answer.startswith("-") and order.mode not in self._refused:
+            self._refused.add(order.mode)  # told once: a mistake of the set-up repeats itself
+            log.warning(
+                "events in another shape are refused",
+                mode=order.mode,
+                reason=answer.strip(),
+                remedy="load mod_lua, or take the mode out of events.compatibility",
+            )
 
     def _deliver(self, event: CustomEvent, again: bool) -> None:
         """Fire one event until FreeSWITCH has it; every time but the first it is marked."""

@@ -240,7 +240,7 @@ class Ledger:
 
     def _publish(self, record: Record, *, again: bool = False) -> None:
         self._last = max(self._last, record.sequence)
-        event = event_of(record, self._channel_call_uuid)
+        event = event_of(record, self._channel_call_uuid, self._publisher.modes)
         self._publisher.publish(event, partial(self._delivered, record.sequence), again=again)
 
     def _delivered(self, sequence: int) -> None:
