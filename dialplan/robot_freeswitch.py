@@ -59,9 +59,14 @@ HANDING_OVER = "Je vous passe un conseiller, ne quittez pas."
 
 _DAY = r"lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
 _MONTH = r"janvier|février|mars|avril|mai|juin|juillet|août|septembre|octobre|novembre|décembre"
+_NUMBER = (
+    r"\d{1,2}|premier|1er|deux|trois|quatre|cinq|six|sept|huit|neuf|dix(?:-(?:sept|huit|neuf))?"
+    r"|onze|douze|treize|quatorze|quinze|seize|vingt(?:[- ](?:et un|deux|trois|quatre|cinq|six"
+    r"|sept|huit|neuf))?|trente(?: et un)?"
+)
 _WHEN = re.compile(
     rf"\b(?:après-demain|demain|aujourd'hui"
-    rf"|(?:(?:{_DAY})\s+)?(?:le\s+)?(?:\d{{1,2}}|premier|1er)\s+(?:{_MONTH})"
+    rf"|(?:(?:{_DAY}),?\s+)?(?:le\s+)?(?:{_NUMBER}),?\s+(?:{_MONTH})"
     rf"|(?:{_DAY})(?:\s+(?:prochain|\d{{1,2}}))?)\b"
     rf"(?:,?\s+à\s+(?:midi|\d{{1,2}}\s?h(?:eures?)?(?:\s?\d{{2}})?\b))?",
     re.IGNORECASE,
@@ -192,6 +197,8 @@ class Conversation:
                 self._heard.put(record["text"])
 
     def run(self) -> None:
+        """Talk to the caller until one of them has had enough."""
+        self._ask(f"uuid_setvar {self._uuid} fsbot_robot true")  # the dialplan waits for that
         dialogue = Dialogue()
         reply = dialogue.open()
         while reply.then == "listen":

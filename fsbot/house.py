@@ -62,8 +62,10 @@ class House:
     def stream_options_for(self, leg: Leg, language: str) -> StreamOptions:
         """How a call of that leg is read."""
         options = replace(self.stream_options, language=language)
-        prompt = " ".join(leg.prompt.split())
-        return replace(options, static_prompt=prompt) if prompt else options
+        prompt = " ".join(leg.prompt.split()) or options.static_prompt
+        # Of a prompt that is too long its end counts: there the words of this very call stand.
+        hotwords = ", ".join(filter(None, map(str.strip, leg.hotwords.split(","))))
+        return replace(options, static_prompt=" ".join(f"{prompt} {hotwords}".split()))
 
     def open_journal(
         self, uuid: str, answered_at: float, unfinished: Unfinished | None

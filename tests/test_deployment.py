@@ -167,22 +167,72 @@ def leg_after(extension: ElementTree.Element) -> Leg:
     return Leg.from_event(Event(Headers(pairs), b""))
 
 
+DIALPLANS = sorted((ROOT / "dialplan").glob("*.xml"))
+
+
+def extensions(name: str) -> dict[str, ElementTree.Element]:
+    root = ElementTree.parse(ROOT / "dialplan" / name).getroot()
+    assert root.tag == "include"
+    return {str(extension.get("name")): extension for extension in root.iter("extension")}
+
+
+def matches(extension: ElementTree.Element, number: str) -> bool:
+    (condition,) = extension.iter("condition")
+    return re.search(str(condition.get("expression")), number) is not None
+
+
 def test_dialplan_sets_what_fsbot_reads() -> None:
-    root = ElementTree.parse(ROOT / "dialplan/fsbot.xml").getroot()
-    legs = [leg_after(extension) for extension in root.iter("extension")]
+    legs = [leg_after(extension) for extension in extensions("fsbot.xml").values()]
     prompt = "Dupont, Valence, numéro de dossier"
     assert legs == [
         replace(LEG, language="fr", prompt=prompt),
         replace(LEG, language="en"),
         replace(LEG, declined=True),
         replace(LEG, language="fr"),
+        replace(LEG, language="fr"),
+        LEG,
     ]
 
 
-def test_dialplan_sets_variables_before_the_answer() -> None:
-    root = ElementTree.parse(ROOT / "dialplan/fsbot.xml").getroot()
+def test_every_call_is_told_about_and_some_are_left_out() -> None:
+    first, *left_out = extensions("every_call.xml").values()
+    told = leg_after(first)
+    assert (told.language, told.hotwords) == ("fr", "${caller_id_name}")
+    assert told.prompt
+    assert all(leg_after(extension).declined for extension in left_out)
+    assert all(extension.get("continue") == "true" for extension in (first, *left_out))
+    assert [
+        matches(left_out[0], number) for number in ("0639980099", "+33639980099", "10639980099")
+    ] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_one_extension_alone_is_transcribed() -> None:
+    elsewhere, only = extensions("one_extension.xml").values()
+    assert elsewhere.get("continue") == "true"
+    (refusal,) = elsewhere.iter("anti-action")
+    assert (refusal.get("application"), refusal.get("data")) == ("set", "fsbot=false")
+    for number, taken in (("3731", True), ("37310", False), ("1000", False)):
+        assert matches(elsewhere, number) == matches(only, number) == taken
+
+
+def test_a_caller_whom_no_robot_takes_goes_on() -> None:
+    robots = extensions("fsbot.xml")
+    handed_over = [action.get("application") for action in robots["fsbot robot"].iter("action")]
+    assert handed_over[handed_over.index("socket") + 1 :] == ["answer", "playback", "bridge"]
+    *_, last = robots["fsbot robot by events"].iter("action")
+    assert last.get("application") == "transfer"
+    assert matches(robots["fsbot robot listens"], str(last.get("data")).split()[3])
+
+
+@pytest.mark.parametrize("path", DIALPLANS, ids=[path.name for path in DIALPLANS])
+def test_dialplan_sets_variables_before_the_answer(path: Path) -> None:
+    root = ElementTree.parse(path).getroot()
     for condition in root.iter("condition"):
-        re.compile(str(condition.get("expression")))
-        actions = [action.get("application") for action in condition.iter("action")]
-        assert actions[0] == "set"
-        assert "set" not in actions[actions.index("answer" if "answer" in actions else "bridge") :]
+        re.compile(str(condition.get("expression", "")))
+        actions = [str(action.get("application")) for action in condition.iter("action")]
+        waiting = [n for n, each in enumerate(actions) if each in ("answer", "bridge", "socket")]
+        assert "set" not in actions[min(waiting, default=len(actions)) :]

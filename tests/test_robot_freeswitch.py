@@ -57,6 +57,8 @@ def test_names(text: str, name: str) -> None:
         ("Aujourd’hui à 10 h.", "aujourd'hui à 10 h"),
         ("le premier avril", "le premier avril"),
         ("Jeudi.", "jeudi"),
+        ("Mardi, douze, mars", "mardi, douze, mars"),
+        ("Le vingt et un juin.", "le vingt et un juin"),
         ("Quand vous voulez.", ""),
         ("", ""),
     ],

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from fsbot.audio.vad import WINDOW_SECONDS
 
+SURE_PROBABILITY = 0.7
+"""Mean probability of speech with which one window less than min_speech is enough."""
+
 DECAY_DECIBELS = 35.0
 """A voice that dies away is heard until it is so much quieter than it was at its loudest."""
 
@@ -52,7 +55,7 @@ class EndpointerOptions:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStart:
-    """Speech began at `at`; it was certain `min_speech` later."""
+    """Speech began at `at`; it was certain `min_speech` later, or a window before."""
 
     at: float
 
@@ -77,6 +80,7 @@ class Endpointer:
         # All counted in windows: sums of 0.032 s would make a duration depend on when it is.
         self._now = self._last_speech = round(start / WINDOW_SECONDS)
         self._candidate: int | None = None
+        self._sureness = 0.0
         self._started = False
         self._decay = _Decay()
         self._recent: deque[float] = deque(maxlen=round(CUT_SEARCH / WINDOW_SECONDS))
@@ -125,7 +129,7 @@ class Endpointer:
         self._recent.append(probability)
         dying = self._decay.hear(level, speech, self._started)
         if not self._started:
-            return self._wait_for_speech(speech)
+            return self._wait_for_speech(speech, probability)
         if speech or dying:
             self._last_speech = self._now
             return None
@@ -137,13 +141,16 @@ class Endpointer:
         self._started, self._candidate = True, None
         self._last_speech = self._now
 
-    def _wait_for_speech(self, speech: bool) -> SpeechStart | None:
+    def _wait_for_speech(self, speech: bool, probability: float) -> SpeechStart | None:
         if not speech:
             self._candidate = None
             return None
         if self._candidate is None:
-            self._candidate = self._now - 1
-        if self._now - self._candidate < self._min_speech:
+            self._candidate, self._sureness = self._now - 1, 0.0
+        self._sureness += probability
+        windows = self._now - self._candidate
+        sure = self._sureness >= SURE_PROBABILITY * windows
+        if windows < self._min_speech - sure:
             return None
         began = self._candidate * WINDOW_SECONDS
         self._started, self._candidate = True, None

@@ -90,12 +90,14 @@ def turn_outcomes(
     return outcomes
 
 
-def start_latencies(reference: Reference, call: PlayedCall, *, confirmed: bool) -> list[float]:
-    """Seconds from the speech_start of each turn to the arrival of the record that speech has
-    begun, or that it is certain; of the turns that have one."""
+def start_latencies(
+    reference: Reference, call: PlayedCall, begins: Sequence[float], *, confirmed: bool
+) -> list[float]:
+    """Seconds from the beginning of each turn to the arrival of the record that speech has begun,
+    or that it is certain; of the turns that have one. begins: second of the call, by turn."""
     latencies = []
-    for turn in reference.turns:
-        began = call.clock.wall(turn.speech_start)
+    for turn, begin in zip(reference.turns, begins, strict=True):
+        began = call.clock.wall(begin)
         arrivals = [
             arrival.at - began
             for arrival in call.arrivals

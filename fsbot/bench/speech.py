@@ -9,12 +9,19 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
+
 from fsbot.errors import UserError
 
 NEARBY = Path(__file__).parents[3] / "shared" / "speech"
 """Where the recorded speech lies beside the project."""
 
 SIDES = ("caller", "callee")
+
+FRAME_SECONDS = 0.02
+VOICE_FRAMES = 10
+VOICE_DECIBELS = 20.0
 
 EXPECTED = (
     "--speech wants a folder with calls/NAME.flac (left: caller, right: callee), a calls/NAME.json "
@@ -89,6 +96,25 @@ def readings(folder: Path = NEARBY, pattern: str = "*") -> list[Reading]:
             Reading(path.with_suffix(".flac"), said["lang"], float(said["duration"]), said["text"])
         )
     return found
+
+
+def voice_starts(reference: Reference) -> list[float]:
+    """Where the voice of each turn begins, clicks and breaths before it left out: the first 20 ms
+    within VOICE_DECIBELS of the turn's loudest from which half of the next 0.2 s is so loud.
+    Seconds of the call."""
+    samples, rate = soundfile.read(reference.sound, dtype="float64", always_2d=True)
+    frame = round(rate * FRAME_SECONDS)
+    starts = []
+    for turn in reference.turns:
+        first, last = round(turn.speech_start * rate), round(turn.speech_end * rate)
+        voice = samples[first:last, SIDES.index(turn.side)]
+        frames = voice[: len(voice) // frame * frame].reshape(-1, frame)
+        power = np.square(frames).mean(axis=1)
+        loud = power > power.max(initial=0.0) * 10 ** (-VOICE_DECIBELS / 10)
+        ahead = (loud[at : at + VOICE_FRAMES].mean() for at in range(len(loud)))
+        begins = (at for at, share in enumerate(ahead) if loud[at] and share >= 0.5)
+        starts.append(turn.speech_start + next(begins, 0) * FRAME_SECONDS)
+    return starts
 
 
 def speech_folder(given: Path | None) -> Path:

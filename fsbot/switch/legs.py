@@ -33,9 +33,9 @@ class Leg:
 
     `direction` is inbound (it called FreeSWITCH) or outbound (FreeSWITCH called it). `codec_rate`
     is in Hz, 0 before a codec is agreed. `answered_at` is in Unix seconds, None before the answer.
-    `language` and `prompt` are the channel variables fsbot_language and fsbot_prompt; `declined`
-    is true with fsbot=false; `transfer_source` tells of its latest transfer. All text comes from
-    strangers.
+    `language`, `prompt` and `hotwords` are the channel variables of that name behind fsbot_;
+    `declined` is true with fsbot=false; `transfer_source` tells of its latest transfer. All text
+    comes from strangers.
     """
 
     uuid: str
@@ -51,6 +51,7 @@ class Leg:
     prompt: str
     declined: bool
     transfer_source: str = ""
+    hotwords: str = ""
 
     @classmethod
     def from_event(cls, event: Event) -> "Leg":
@@ -70,6 +71,7 @@ class Leg:
             language=headers.get("variable_fsbot_language"),
             prompt=headers.get("variable_fsbot_prompt"),
             declined=headers.get("variable_fsbot").strip().lower() in _NO,
+            hotwords=headers.get("variable_fsbot_hotwords"),
             transfer_source=headers.get("variable_transfer_source"),
         )
 

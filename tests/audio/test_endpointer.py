@@ -52,8 +52,8 @@ def run(
 
 
 def of(pattern: str) -> list[float]:
-    """`#` is speech, `.` silence, `~` between the two thresholds."""
-    return [{"#": 0.9, ".": 0.0, "~": 0.2}[mark] for mark in pattern]
+    """`#` is speech, `.` silence, `~` between the two thresholds, `!` speech without a doubt."""
+    return [{"#": 0.6, ".": 0.0, "~": 0.2, "!": 0.9}[mark] for mark in pattern]
 
 
 OPTIONS = EndpointerOptions(threshold=0.3, min_speech=0.096, min_silence=0.16, onset=0.0)
@@ -74,6 +74,10 @@ def test_durations_are_the_same_at_any_time_of_a_call(windows: int) -> None:
         ("##.##.##.##.", ""),
         ("~~~~~~~~~~", ""),
         ("###~~~~~~~~~~", "S"),
+        ("!", ""),
+        ("!!~~~", "S"),
+        ("!#~~~", "S"),
+        ("##!~~~", "S"),
         ("###.~~~~~~~", "SE"),
         ("###....#....#.....", "SE"),
         ("###.....##.....###.....", "SESE"),

@@ -103,6 +103,7 @@ class TestLeg:
         headers = [
             ("variable_fsbot_language", "de"),
             ("variable_fsbot_prompt", "Dupont, Toulouse"),
+            ("variable_fsbot_hotwords", "Nadia, Metz"),
             ("variable_fsbot", "FALSE"),
             ("channel-read-codec-rate", "48000"),
         ]
@@ -114,6 +115,7 @@ class TestLeg:
             True,
             48000,
         )
+        assert found.hotwords == "Nadia, Metz"
 
     @pytest.mark.parametrize("value", ["", "true", "1", "falsehood"])
     def test_only_a_clear_no_declines(self, value):
