@@ -225,7 +225,7 @@ def test_a_caller_whom_no_robot_takes_goes_on() -> None:
     assert handed_over[handed_over.index("socket") + 1 :] == ["answer", "playback", "bridge"]
     *_, last = robots["fsbot robot by events"].iter("action")
     assert last.get("application") == "transfer"
-    assert matches(robots["fsbot robot listens"], str(last.get("data")).split()[3])
+    assert matches(robots["fsbot robot listens"], str(last.get("data")).split()[4])
 
 
 @pytest.mark.parametrize("path", DIALPLANS, ids=[path.name for path in DIALPLANS])
