@@ -138,6 +138,15 @@ COMMANDS = {
   fsbot transcribe call.wav --realtime --format jsonl""",
         start_with=_run_with_settings,
     ),
+    "watch": Command(
+        "show all calls that are up, and what is being said",
+        "fsbot.watch",
+        """\
+  fsbot watch                                 Ctrl-C ends it
+  fsbot watch 2e972b4a                        one call
+  fsbot watch | tee -a calls.txt              a line for each final text""",
+        start_with=_run_with_settings,
+    ),
     "show": Command(
         "show a transcript: sides, times, what was said, what befell the call",
         "fsbot.show",

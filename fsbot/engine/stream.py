@@ -89,7 +89,7 @@ class Stream:
         self._heard_before = position.heard_until
         self._to_go_on = deque(position.utterances)
         self._next_update = 0.0
-        self._updated = 0.0
+        self._previewed = 0.0
         self._spoken_until = self._closed_until = position.closed_until
         self._context = prompt_tokens(model, stream_options.init_prompt)
         self._finishing = False
@@ -230,8 +230,7 @@ class Stream:
         """Let an update that waits read all that has been listened to meanwhile."""
         for place, task in enumerate(self.tasks):
             if isinstance(task, Update):
-                self._updated = self._endpointer.now
-                self.tasks[place] = replace(task, upto=self._updated)
+                self.tasks[place] = replace(task, upto=self._endpointer.now)
 
     def work(self) -> Job[None]:
         """The first of `tasks`, which the caller has seen to be there, as a job."""
@@ -361,14 +360,13 @@ class Stream:
             self._cut(utterance)
         elif now > last_speech:
             # In a pause nothing new is said: what was, is heard again when the pause is longer.
-            if self._updated < last_speech and self._endpointer.silence >= preview_silence:
-                self._updated = now
+            if self._previewed < last_speech and self._endpointer.silence >= preview_silence:
+                self._previewed = last_speech
                 speech = self._speech(utterance, last_speech, now)
                 self._line_up(Preview(utterance, speech, time.monotonic()))
         elif now >= self._next_update:
             chunk = self._cadence.chunk if self.skips_late_updates else self._options.chunk
             self._next_update += chunk * math.ceil((now - self._next_update + 1e-6) / chunk)
-            self._updated = now
             self._line_up(Update(utterance, now, time.monotonic()))
 
     def _line_up(self, task: Task) -> None:
