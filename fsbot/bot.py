@@ -45,6 +45,7 @@ from fsbot.systemd import ServiceManager
 from fsbot.trace import Trace
 from fsbot.transcript.backlog import Backlog
 from fsbot.transcript.esl_events import EventPublisher
+from fsbot.transcript.redaction import Redaction
 from fsbot.unfinished import Unfinished, read_unfinished
 
 log = structlog.get_logger("fsbot.bot")
@@ -144,6 +145,7 @@ class Bot:
             backlog=Backlog(),
             settled=self._retention.settled,
             channel_variables=settings.events.channel_variables,
+            redaction=Redaction(settings.transcripts.redact),
             trace=self._trace,
         )
         disk_watch = self._disk_watch()

@@ -246,6 +246,7 @@ class Call:
             self._put,
             first_sequence,
             hides=self._masking.hides,
+            redaction=self._house.redaction,
         )
         if self._unfinished is not None:
             self._transcript.words = dict(self._unfinished.position.words)

@@ -21,6 +21,7 @@ from fsbot.transcript.journal import Journal, journal_path, read_what_is_sound
 from fsbot.transcript.ledger import Ledger
 from fsbot.transcript.position import TranscriptPosition
 from fsbot.transcript.records import Failure, Record, SideName
+from fsbot.transcript.redaction import Redaction
 from fsbot.unfinished import Unfinished
 
 log = structlog.get_logger("fsbot.bot")
@@ -43,7 +44,7 @@ class House:
     known_language: Whisper's code of a language that a dialplan names, raising ValueError.
     lag_warning: seconds that a call may be behind before it is said. settled(journal): nothing of
     that transcript is pending any more; called in a thread. channel_variables: whether what is
-    known of a transcript is set on its channel.
+    known of a transcript is set on its channel. redaction: what is taken out of its texts.
     """
 
     studio: Studio
@@ -57,6 +58,7 @@ class House:
     backlog: Backlog
     settled: Callable[[Path], object]
     channel_variables: bool
+    redaction: Redaction
     trace: Trace | None = None
 
     def stream_options_for(self, leg: Leg, language: str) -> StreamOptions:

@@ -130,6 +130,9 @@ class Transcripts(Section):
         "after it was last written, or never",
         json_schema_extra={"allowed": "forever, or a number of days above 0"},
     )
+    redact: Annotated[
+        tuple[Literal["card", "email", "phone", "number"], ...], BeforeValidator(comma_list)
+    ] = Field((), description="what is taken out of all texts before they are written or sent")
 
 
 class Serve(Section):

@@ -68,6 +68,7 @@ def test_secret_and_switch() -> None:
         "serve.enabled",
         "serve.allow_remote",
         "log.text",
+        "events.channel_variables",
     }
     assert by_name()["esl.password"].shown("hunter2") == '"********"'
 

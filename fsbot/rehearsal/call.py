@@ -370,12 +370,12 @@ class Call:
         if not leg.answered:
             track = _RINGBACK.render("caller", layout, codec_rate, rate)
             return frame(track, self._ticks % _RINGBACK.frames, rate)
-        sound = self.script.sound
-        if self.on_hold or (0 < self.script.repeat * sound.frames <= self._position):
-            return idle_frame(layout.channels, int(rate * FRAME_SECONDS))
-        position = self._position
+        sound, position = self.script.sound, self._position
+        over = 0 < self.script.repeat * sound.frames <= position
         if self._aside is not None and position - self._aside_from < self._aside.frames:
-            sound, position = self._aside, position - self._aside_from
+            sound, position, over = self._aside, position - self._aside_from, False
+        if self.on_hold or over:
+            return idle_frame(layout.channels, int(rate * FRAME_SECONDS))
         track = sound.render(leg.far_party, layout, codec_rate, rate)
         return frame(track, position % sound.frames, rate)
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,9 @@ CHANNEL_EVENTS = ("CHANNEL_EXECUTE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP
 SAID = ("speak", "playback")
 
 TICK_SECONDS = 0.05
+ORDER_SECONDS = 0.3
+"""The robot hears of a text before its event, which is in the journal first, has come round."""
+
 RATE = 8000
 LONGEST_SECONDS = 3600.0
 
@@ -85,7 +89,7 @@ class Dialogue:
 
     def __init__(self, say: Say) -> None:
         self.answers: list[Answer] = []
-        self.over = False
+        self.let_go = self.over = False
         self.talking: set[str] = set()
         """What the robot is saying."""
         self.quiet_since = time.time()
@@ -95,6 +99,10 @@ class Dialogue:
         self._zero = time.time()
         self._decided: dict[int, tuple[EndOfUtterance, float]] = {}
         self._heard: Transcription | None = None
+
+    def begin(self, at: float) -> None:
+        """Times count from here, a Unix time, until the transcript has a zero of its own."""
+        self._zero = self.quiet_since = at
 
     def take(self, record: Record) -> None:
         """A record of the transcript, once."""
@@ -128,8 +136,9 @@ class Dialogue:
             self.said += 1
             said = argument.split("|", 2)[-1] if application == "speak" else argument
             self._tell(at, f"robot   {said}{self._timing(at)}")
-        elif application not in ("answer", "park"):
+        elif application not in ("socket", "answer", "park"):
             self._tell(at, f"robot   [{application} {argument}]")
+            self.let_go = self.let_go or application == "transfer"
 
     def _timing(self, at: float) -> str:
         heard, self._heard = self._heard, None
@@ -184,6 +193,7 @@ class _Trial:
         self._bot = Bot(own, make_engine(own))
         self._news: Queue[tuple[Event, float]] = Queue()
         self._seen: set[int] = set()
+        self._happened: list[tuple[float, Callable[[], object]]] = []
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -212,6 +222,7 @@ class _Trial:
             call = self._switch.place(CallScript(_silence(), socket=where, repeat=0))
         else:
             call = self._switch.place(CallScript(sounds[0], socket=where, tail=LONGEST_SECONDS))
+        self.dialogue.begin(time.time())
         speaks_until = time.time() + (0.0 if in_turn else sounds[0].seconds)
         answered = 0
         while not self.dialogue.over:
@@ -219,7 +230,9 @@ class _Trial:
             quiet = time.time() - max(speaks_until, self.dialogue.quiet_since)
             if self.dialogue.talking or call.finished:
                 continue
-            if in_turn and self.dialogue.said > answered and quiet > pause:
+            if self.dialogue.let_go:
+                call.hang_up()
+            elif in_turn and self.dialogue.said > answered and quiet > pause:
                 answered = self.dialogue.said
                 sound = in_turn.pop(0)
                 call.say(sound)
@@ -228,16 +241,19 @@ class _Trial:
                 call.hang_up()
 
     def _listen(self) -> None:
-        """Take in what has happened."""
+        """Take in what has happened, in the order in which it happened."""
         with contextlib.suppress(Empty):
             event, at = self._news.get(timeout=TICK_SECONDS)
             if event.name != "CUSTOM":
-                self.dialogue.act(event, at)
-                return
-            record = parse(event.body)
-            if record.sequence not in self._seen:  # events are delivered at least once
-                self._seen.add(record.sequence)
-                self.dialogue.take(record)
+                self._happened.append((at, partial(self.dialogue.act, event, at)))
+            else:
+                record = parse(event.body)
+                if record.sequence not in self._seen:  # events are delivered at least once
+                    self._seen.add(record.sequence)
+                    self._happened.append((record.emitted_at, partial(self.dialogue.take, record)))
+        self._happened.sort(key=lambda each: each[0])
+        while self._happened and self._happened[0][0] < time.time() - ORDER_SECONDS:
+            self._happened.pop(0)[1]()
 
 
 def _silence() -> Sound:

@@ -18,6 +18,7 @@ from fsbot.settings import Settings
 from fsbot.transcribe.paper import Paper
 from fsbot.transcribe.sound import Pieces, SoundFile
 from fsbot.transcript.records import EndOfTranscript, Failure, SideName, StartOfTranscript
+from fsbot.transcript.redaction import Redaction
 from fsbot.transcript.writer import Channel, TranscriptWriter
 
 log = structlog.get_logger("fsbot.transcribe")
@@ -47,7 +48,13 @@ class Transcriber:
         self._paper = paper
         self._zero = time.time()
         self._events: queue.SimpleQueue[tuple[Channel, StreamEvent]] = queue.SimpleQueue()
-        self._writer = TranscriptWriter(call_uuid, self._zero, self._wall, paper.put)
+        self._writer = TranscriptWriter(
+            call_uuid,
+            self._zero,
+            self._wall,
+            paper.put,
+            redaction=Redaction(settings.transcripts.redact),
+        )
         self._streams: dict[SideName, StreamHandle] = {}
         self._fed = 0
         self._failed = False

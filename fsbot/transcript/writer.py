@@ -27,6 +27,7 @@ from fsbot.transcript.records import (
     StartOfSpeech,
     Transcription,
 )
+from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
 BEHIND = 0.001
 """Seconds behind a position, which are certainly behind a hole that begins there."""
@@ -52,9 +53,11 @@ class TranscriptWriter:
         first_sequence: int = 1,
         now: Callable[[], float] = time.time,
         hides: Callable[[float], bool] = lambda moment: False,
+        redaction: Redaction = NO_REDACTION,
     ) -> None:
         """zero: Unix time of the answer. wall: Unix time at which audio was in its file, by second
         of the side's audio. hides: whether words that end at a Unix time are to be withheld.
+        redaction: what is taken out of the words that are left.
         """
         self.call_uuid = call_uuid
         self.words: dict[SideName, int] = {"caller": 0, "callee": 0}
@@ -64,6 +67,7 @@ class TranscriptWriter:
         self._next = first_sequence
         self._now = now
         self._hides = hides
+        self._redaction = redaction
 
     def write(self, kind: type[Record], **fields: Any) -> None:
         """A record of any kind; call, sequence and times are filled in."""
@@ -92,11 +96,13 @@ class TranscriptWriter:
                     echo=isinstance(event, SpeechStarted) and event.echo,
                 )
             case WordsCommitted(words=words, spoken=spoken, tentative=tentative):
+                before = self._shown(spoken[: len(spoken) - len(words)])
+                words, spoken = self._shown(words), self._shown(spoken)
                 event = replace(
                     event,
-                    words=self._shown(words),
-                    spoken=self._shown(spoken),
-                    tentative=self._shown(tentative),
+                    words=self._redaction.live(words, before),
+                    spoken=self._redaction.live(spoken),
+                    tentative=self._redaction.live(self._shown(tentative), spoken),
                 )
                 self._live(channel, event)
             case UtteranceEnded():
@@ -112,7 +118,8 @@ class TranscriptWriter:
                     audio_end=round(event.last_speech, 3),
                 )
             case UtteranceFinal(words=words):
-                self._final(channel, replace(event, words=self._shown(words)))
+                shown = self._redaction.final(self._shown(words))
+                self._final(channel, replace(event, words=shown))
 
     def mark(self, mark: MarkName, at: float, party: str = "") -> None:
         """Something befell the call at Unix time `at`."""
