@@ -66,6 +66,8 @@ class RobotCall:
         self._voice = voice
         self._certain = certain
         self._interrupted_by = 0
+        self._echoing = 0
+        """Utterance that is, so far, only the robot's own voice coming back."""
         self._heard_side = str(leg.read_side)
         self._utterances: Queue[Utterance | None] = Queue()
         self._playing: Execution | None = None
@@ -203,18 +205,24 @@ class RobotCall:
 
     def hear(self, record: Record) -> None:
         """Take in a record of the call's transcript."""
-        if isinstance(record, Transcription) and record.is_final and record.text:
-            line = Line(record.side, record.start, record.end, record.text)
-            self.transcript.append(line)
-            if record.side == self._heard_side:
-                said = Utterance(record.text, record.start, record.end, record.language_code)
-                self._utterances.put(said)
+        if isinstance(record, Transcription) and record.text:
+            if record.is_final:
+                line = Line(record.side, record.start, record.end, record.text)
+                self.transcript.append(line)
+            if record.side == self._heard_side and record.utterance != self._echoing:
+                self._hear_text(record)
         elif isinstance(record, StartOfSpeech) and record.side == self._heard_side:
             self._hear_start(record)
-        elif isinstance(record, Transcription) and record.side == self._heard_side and record.text:
+
+    def _hear_text(self, record: Transcription) -> None:
+        if record.is_final:
+            said = Utterance(record.text, record.start, record.end, record.language_code)
+            self._utterances.put(said)
+        else:
             self.on_words(record.text)
 
     def _hear_start(self, record: StartOfSpeech) -> None:
+        self._echoing = record.utterance if record.echo else 0
         heeded = record.confirmed or not (self._certain or record.echo)
         if heeded and record.utterance != self._interrupted_by:
             self._interrupted_by = record.utterance

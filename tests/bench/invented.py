@@ -5,6 +5,7 @@ from fsbot.transcript.records import (
     EndOfUtterance,
     Record,
     SideName,
+    StartOfSpeech,
     StartOfTranscript,
     Transcription,
 )
@@ -85,3 +86,19 @@ def played(*arrivals: tuple[float, Record]) -> PlayedCall:
     told += [Arrival(ANSWERED + at, record) for at, record in arrivals]
     clock = WriteClock((ANSWERED, ANSWERED + 60.0), (0, 3000))
     return PlayedCall("invented", tuple(told), clock)
+
+
+def start_of_speech(side: SideName, start: float, *, confirmed: bool = False) -> StartOfSpeech:
+    return StartOfSpeech(
+        call_uuid="invented",
+        sequence=1,
+        emission_time=start,
+        emitted_at=ANSWERED + start,
+        side=side,
+        channel_tag=1,
+        utterance=1,
+        start=start,
+        audio_start=start,
+        confirmed=confirmed,
+        echo=False,
+    )

@@ -10,12 +10,13 @@ from fsbot.bench.latencies import (
     Quantiles,
     SpokenEnd,
     closing_latencies,
+    start_latencies,
     turn_outcomes,
     word_latencies,
 )
 from fsbot.bench.playing import WriteClock
 from fsbot.bench.speech import Reference, Turn
-from tests.bench.invented import ANSWERED, end_of_utterance, final, played
+from tests.bench.invented import ANSWERED, end_of_utterance, final, played, start_of_speech
 
 
 def reference(*spans: tuple[float, float]) -> Reference:
@@ -110,3 +111,18 @@ def test_a_write_clock_knows_when_each_sample_was_written() -> None:
 def test_nothing_has_no_quantiles() -> None:
     assert Quantiles.of([]) == Quantiles(None, None, 0)
     assert Quantiles.of([1.0, 2.0, 3.0]).p50 == 2.0
+
+
+def test_the_beginning_of_a_turn_counts_to_the_first_record_that_tells_of_it() -> None:
+    call = played(
+        (1.0, start_of_speech("caller", 0.5)),  # before it, of something else
+        (2.15, start_of_speech("caller", 2.0)),
+        (2.45, start_of_speech("caller", 2.0, confirmed=True)),
+        (3.0, start_of_speech("caller", 2.9)),
+        (8.4, start_of_speech("callee", 8.0)),
+    )
+    turns = reference((2.0, 5.0), (8.0, 9.0))
+    begins = [2.0, 8.0]
+    assert start_latencies(turns, call, begins, confirmed=False) == [pytest.approx(0.15)]
+    assert start_latencies(turns, call, [2.1, 8.0], confirmed=False) == [pytest.approx(0.05)]
+    assert start_latencies(turns, call, begins, confirmed=True) == [pytest.approx(0.45)]

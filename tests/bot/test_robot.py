@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bench import Bench, errors, finals, likeness
 
@@ -13,7 +14,7 @@ from fsbot.rehearsal.script import CallScript, Press
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.robot.loading import load_robot
-from fsbot.transcript.records import StartOfTranscript
+from fsbot.transcript.records import StartOfSpeech, StartOfTranscript
 
 Told = list[tuple[str, Any]]
 
@@ -102,6 +103,47 @@ def test_a_robot_is_interrupted_hears_and_hangs_up(
     assert sum(isinstance(record, StartOfTranscript) for record in records) == 1
     assert len(bench.recorded(call.uuid)) == 1
     assert errors(records) == []
+
+
+def test_a_robots_own_echo_neither_stops_it_nor_answers_it(
+    hand_over: Callable[..., tuple[str, Told]],
+    bench: Bench,
+    switch: RehearsalSwitch,
+    utterance: Sound,
+) -> None:
+    where, told = hand_over(LISTENER)
+    late = np.roll(utterance.caller, utterance.rate // 10)
+    line = Sound("echo", utterance.rate, (late // 10).astype(np.int16), utterance.caller)
+    call = switch.place(CallScript(line, socket=where, tail=2.0))
+    records = bench.transcript(call.uuid)
+    bench.wait(lambda: of(told, "hangup"))
+    starts = [each for each in records if isinstance(each, StartOfSpeech)]
+    assert [each.echo for each in starts if each.side == "caller"] == [True]
+    assert {each.confirmed for each in starts if each.side == "callee"} == {False, True}
+    assert of(told, "speech") == of(told, "words") == of(told, "utterance") == []
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_a_cough_stops_a_robot_that_does_not_wait_for_certainty(
+    certain: bool,
+    hand_over: Callable[..., tuple[str, Told]],
+    bench: Bench,
+    switch: RehearsalSwitch,
+    utterance: Sound,
+    turn: dict[str, Any],
+) -> None:
+    where, told = hand_over(f"{LISTENER}\n    certain = {certain}\n")
+    start = round(turn["speech_start"] * utterance.rate)
+    short = utterance.caller.copy()
+    short[start + round(0.3 * utterance.rate) :] = 0  # what there is of a syllable
+    call = switch.place(
+        CallScript(
+            Sound("syllable", utterance.rate, short[: 3 * utterance.rate], None), socket=where
+        )
+    )
+    records = bench.transcript(call.uuid)
+    assert [each.confirmed for each in records if isinstance(each, StartOfSpeech)] == [False]
+    assert len(of(told, "speech")) == (not certain)
 
 
 def test_a_robot_that_fails_leaves_its_caller_in_the_dialplan_and_the_transcript_whole(
