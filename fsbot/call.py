@@ -22,7 +22,7 @@ from fsbot.engine.options import StreamOptions
 from fsbot.engine.orders import StreamHandle
 from fsbot.engine.position import START, StreamPosition
 from fsbot.house import House
-from fsbot.listening import Listening, channels_of
+from fsbot.listening import LagAlarm, Listening, channels_of
 from fsbot.marks import Marks
 from fsbot.masking import Masking
 from fsbot.recorder import Recorder
@@ -103,7 +103,6 @@ class Call:
             hidden = unfinished.position.hidden
             self._masking = Masking((start + self._zero, end + self._zero) for start, end in hidden)
         self._listening: Listening | None = None
-        self._lagging = False
         self._ledger: Ledger
         self._transcript: TranscriptWriter
         self._greenlet = gevent.Greenlet(self._live)
@@ -291,10 +290,11 @@ class Call:
         for channel in self._channels:
             own, beside = self._continued(options, channel), next(iter(streams.values()), None)
             streams[channel] = self._house.engine.open(own, self._listener(channel), beside)
-        self._listening = Listening(self._tape, streams, self._masking, self._watch_lag)
+        alarm = LagAlarm(self._house.lag_warning, self._complain)
+        self._listening = Listening(self._tape, streams, self._masking, alarm.watch)
         self.marks.begin(self._transcript)
         self._listening.run()
-        self._watch_lag(0.0)
+        alarm.watch(0.0)
 
     def _continued(self, options: StreamOptions, channel: Channel) -> StreamOptions:
         """The same for one side, which may go on from where a former run has left it."""
@@ -371,15 +371,6 @@ class Call:
         tell = self._log.info if over else self._log.warning
         tell("call out of trouble" if over else "call in trouble", error=error, reason=message)
         self._transcript.write(Failure, error=error, message=message, over=over)
-
-    def _watch_lag(self, lag: float) -> None:
-        limit = self._house.lag_warning
-        if not self._lagging and lag > limit:
-            self._lagging = True
-            self._complain("lagging", f"{lag:.0f} s of sound are not text yet")
-        elif self._lagging and lag < limit / 2:
-            self._lagging = False
-            self._complain("lagging", "caught up", over=True)
 
     # What the engine says
 

@@ -30,6 +30,25 @@ def channels_of(leg: Leg, count: int) -> list[Channel]:
     return [read] if count == 1 else [read, Channel(leg.write_side.value, 2)]
 
 
+class LagAlarm:
+    """Complains when a call has fallen behind, and says when it has caught up."""
+
+    def __init__(self, limit: float, complain: Callable[[str, str, bool], object]) -> None:
+        """limit: seconds behind. complain(error, message, over)."""
+        self._limit = limit
+        self._complain = complain
+        self._lagging = False
+
+    def watch(self, lag: float) -> None:
+        """The call is so many seconds behind now."""
+        if not self._lagging and lag > self._limit:
+            self._lagging = True
+            self._complain("lagging", f"{lag:.0f} s of sound are not text yet", False)
+        elif self._lagging and lag < self._limit / 2:
+            self._lagging = False
+            self._complain("lagging", "caught up", True)
+
+
 class Listening:
     """Feeds one tape to its streams until all of it is transcribed. Belongs to the hub."""
 

@@ -25,9 +25,6 @@ Listen = Callable[[float, float], NDArray[np.float32]]
 PAUSE_SECONDS = 2.0
 """After a longer silence what was said before does not help any more."""
 
-WINDOW_SECONDS = 15.0
-"""Longest window with earlier utterances in it; longer ones gain little and cost encoding."""
-
 REST_SECONDS = 0.5
 """Speech behind the last word of a text that a guard cut short, from which on it is decoded too."""
 
@@ -81,8 +78,10 @@ class FinalText:
 class FinalDecoder:
     """Decodes the utterances of one stream, in their order, and remembers the latest."""
 
-    def __init__(self, listen: Listen) -> None:
+    def __init__(self, listen: Listen, window: float) -> None:
+        """window: seconds of the longest window with earlier utterances in it."""
         self._listen = listen
+        self._window = window
         self._heard: list[FinalText] = []
 
     @property
@@ -94,7 +93,7 @@ class FinalDecoder:
         """Forget what no utterance that begins from `now` on can have in its window."""
         if self._heard and now - self._heard[-1].speech.end > PAUSE_SECONDS:
             self._heard.clear()
-        while self._heard and now - self._heard[0].speech.audio_start > WINDOW_SECONDS:
+        while self._heard and now - self._heard[0].speech.audio_start > self._window:
             self._heard.pop(0)
 
     def accept(self, text: FinalText) -> None:
@@ -123,7 +122,7 @@ class FinalDecoder:
         return [
             text
             for text in self._heard
-            if speech.audio_end - text.speech.audio_start <= WINDOW_SECONDS
+            if speech.audio_end - text.speech.audio_start <= self._window
         ]
 
     def _decode_parts(

@@ -16,7 +16,9 @@ class EngineOptions:
 
     chunk: seconds of new audio between two updates of an open utterance; frame_threshold: frames
     of 0.02 s from the end of the audio within which a token has to wait; beams: 1 is greedy;
-    search_beams: of a final text that the model is unsure of, 1 for no such search.
+    search_beams: of a final text that the model is unsure of, 1 for no such search. final_window:
+    seconds of the longest window in which a final text has earlier utterances before it; more than
+    15 gain little and cost encoding.
     padding: seconds of digital silence behind the audio of a whole utterance: with less than 3 the
     model repeats its end. live_padding: the same while it goes on, where its end does not count.
     sure_probability: a word less probable than this, 0 to 1, is committed only when two updates
@@ -33,6 +35,7 @@ class EngineOptions:
     frame_threshold: int = 25
     beams: int = 1
     search_beams: int = 5
+    final_window: float = 15.0
     padding: float = 4.0
     live_padding: float = 1.0
     sure_probability: float = 0.6

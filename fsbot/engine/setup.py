@@ -17,8 +17,10 @@ from fsbot.weights import load_model
 
 SEARCH_BEAMS = 5
 PATIENT_SILENCE = 0.4
-"""Seconds of vad.min_silence from which an unsure final text is searched: whoever waits for less
-wants to answer sooner than a search is over."""
+"""Seconds of vad.min_silence from which final texts are read with care, a search and the utterances
+before them: whoever waits for less wants to answer sooner than that is over."""
+
+CAREFUL_WINDOW = 15.0
 
 MOST_WORKERS = 8
 """More contend for memory, and for the scheduler's lock."""
@@ -30,11 +32,13 @@ def engine_options(settings: Settings) -> EngineOptions:
     """What the settings say about the engine."""
     pace = settings.engine.pace
     min_silence, max_silence = settings.vad.silences(pace)
+    careful = min_silence >= PATIENT_SILENCE
     return EngineOptions(
         chunk=pace.chunk,
         frame_threshold=pace.frame_threshold,
         beams=pace.beams,
-        search_beams=SEARCH_BEAMS if min_silence >= PATIENT_SILENCE else 1,
+        search_beams=SEARCH_BEAMS if careful else 1,
+        final_window=CAREFUL_WINDOW if careful else 0.0,
         lead_in=settings.vad.lead_in,
         max_utterance=settings.vad.max_utterance,
         min_audio=settings.engine.min_audio,

@@ -79,7 +79,7 @@ class Stream:
         self._endpointer = Endpointer(options.endpointer, begin)
         self._audio = AudioBuffer(round(begin * SAMPLE_RATE))
         self._reader = Reader(model, options, stream_options, self._between)
-        self._finals = FinalDecoder(self._between)
+        self._finals = FinalDecoder(self._between, options.final_window)
         self._judged = self._audio.end
         self._open: Utterance | None = None
         self._reading: Utterance | None = None

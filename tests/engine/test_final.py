@@ -9,7 +9,7 @@ from jiwer import wer
 
 from fsbot.engine import final, guards, inference
 from fsbot.engine.decoding import Decoded
-from fsbot.engine.final import PAUSE_SECONDS, WINDOW_SECONDS, FinalDecoder, Speech
+from fsbot.engine.final import PAUSE_SECONDS, FinalDecoder, Speech
 from fsbot.engine.inference import Window, finish
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.voice import Voice
@@ -37,9 +37,12 @@ def voice(speech_model: SpeechModel) -> Voice:
     return Voice.of(speech_model, EVERY_SECOND, "fr")
 
 
+LONGEST = 15.0
+
+
 @pytest.fixture
 def decoder() -> FinalDecoder:
-    return FinalDecoder(lambda start, end: between(CALL, start, end))
+    return FinalDecoder(lambda start, end: between(CALL, start, end), LONGEST)
 
 
 def span(turn: dict[str, object]) -> tuple[float, float]:
@@ -72,8 +75,17 @@ def test_what_was_just_said_stands_before_it(
     (one, two, *_) = windows
     assert one == pytest.approx(span(FIRST)[1] - span(FIRST)[0] + 0.7, abs=0.01)
     assert two == pytest.approx(span(SECOND)[1] - span(FIRST)[0] + 0.7, abs=0.01)
-    assert max(windows) <= WINDOW_SECONDS
+    assert max(windows) <= LONGEST
     assert decoder.needs_audio_from > span(FIRST)[0]
+
+
+def test_nothing_stands_before_it_where_that_takes_too_long(
+    voice: Voice, windows: list[float]
+) -> None:
+    hasty = FinalDecoder(lambda start, end: between(CALL, start, end), 0.0)
+    read(hasty, voice, FIRST)
+    read(hasty, voice, SECOND)
+    assert windows[-1] == pytest.approx(span(SECOND)[1] - span(SECOND)[0] + 0.7, abs=0.01)
 
 
 def test_after_a_pause_everything_begins_anew(
