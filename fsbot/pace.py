@@ -22,6 +22,6 @@ class Pace:
 
 PRESETS = {
     "fast": Pace(chunk=0.3, frame_threshold=15, beams=1, min_silence=0.2, max_silence=0.6),
-    "balanced": Pace(chunk=0.7, frame_threshold=25, beams=1, min_silence=0.6, max_silence=0.9),
+    "balanced": Pace(chunk=0.7, frame_threshold=25, beams=1, min_silence=0.5, max_silence=0.8),
     "accurate": Pace(chunk=1.0, frame_threshold=50, beams=5, min_silence=0.9, max_silence=1.2),
 }

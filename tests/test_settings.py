@@ -17,7 +17,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.esl.host, settings.esl.port) == ("127.0.0.1", 8021)
     assert settings.esl.password.get_secret_value() == "ClueCon"
     assert settings.engine.language == "fr"
-    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.7, 25, 1, 0.6, 0.9)
+    assert settings.engine.pace == PRESETS["balanced"] == Pace(0.7, 25, 1, 0.5, 0.8)
     assert settings.recordings.sample_rate == 16000
     assert not settings.recordings.each_leg
 
@@ -41,7 +41,7 @@ def test_settings_are_frozen_and_closed() -> None:
     ("preset", "pace"),
     [
         ("fast", Pace(0.3, 15, 1, 0.2, 0.6)),
-        ("balanced", Pace(0.7, 25, 1, 0.6, 0.9)),
+        ("balanced", Pace(0.7, 25, 1, 0.5, 0.8)),
         ("accurate", Pace(1.0, 50, 5, 0.9, 1.2)),
     ],
 )
@@ -52,10 +52,10 @@ def test_preset_sets_the_pace(preset: str, pace: Pace) -> None:
 @pytest.mark.parametrize(
     ("given", "in_force"),
     [
-        ({}, (0.6, 0.9)),
-        ({"min_silence": 0.2}, (0.2, 0.9)),
+        ({}, (0.5, 0.8)),
+        ({"min_silence": 0.2}, (0.2, 0.8)),
         ({"min_silence": 1.5}, (1.5, 1.5)),
-        ({"max_silence": 0.5}, (0.5, 0.5)),
+        ({"max_silence": 0.4}, (0.4, 0.4)),
         ({"min_silence": 0.7, "max_silence": 0.5}, (0.7, 0.7)),
         ({"min_silence": 0.3, "max_silence": 2}, (0.3, 2.0)),
     ],
