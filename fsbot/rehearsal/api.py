@@ -229,7 +229,7 @@ class Api:
         pairs = [("Event-Subclass", subclass[1]), *headers, *self._switch.core.headers("CUSTOM")]
         content = bytes.fromhex(body[1]) if body else b""
         self._switch.fire(SwitchEvent("CUSTOM", pairs, content, subclass[1]))
-        return "+OK\n"
+        return "-ERR no reply\n"  # it has printed nothing
 
     def _uuid_kill(self, arguments: str) -> str:
         identity, _, cause = arguments.partition(" ")

@@ -170,7 +170,9 @@ class EventPublisher:
             answer = reply.text if reply.content_type == "api/response" else reply.reply_text
         except EslError as error:
             answer = f"-ERR {error}"
-        if answer.startswith("-") and order.mode not in self._refused:
+        # What a command without output is answered: mod_event_socket.c.
+        failed = answer.startswith("-") and not answer.startswith("-ERR no reply")
+        if failed and order.mode not in self._refused:
             self._refused.add(order.mode)  # told once: a mistake of the set-up repeats itself
             log.warning(
                 "events in another shape are refused",

@@ -55,7 +55,7 @@ def test_the_stand_in_fires_what_the_script_says() -> None:
     fired: list[Any] = []
     switch.fire = fired.append  # type: ignore[method-assign]
     (order,) = orders_of(final("« Oui. »"), ["google_transcribe"])
-    assert Api(switch)._lua(order.line.removeprefix("api lua ")) == "+OK\n"
+    assert Api(switch)._lua(order.line.removeprefix("api lua ")) == "-ERR no reply\n"
     (event,) = fired
     assert event.subclass == "google_transcribe::transcription"
     assert "« Oui. »" in event.body.decode()
