@@ -112,7 +112,8 @@ def test_record_shown_is_one_of_ours() -> None:
 
 def test_every_kind_of_record_and_every_header_is_explained() -> None:
     kinds = {kind.model_fields["kind"].default for kind in get_args(Record)}
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE)) == kinds
+    table = README.split("\n## Records\n")[1].split("\n### ")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == kinds
     block, _ = blocks("json")
     for header, _ in event_of(parse(block), "1").headers:
         assert f"| `{header}` |" in README
