@@ -66,8 +66,8 @@ class RobotCall:
         self._voice = voice
         self._certain = certain
         self._interrupted_by = 0
-        self._echoing = 0
-        """Utterance that is, so far, only the robot's own voice coming back."""
+        self._echoes: set[int] = set()
+        """Utterances that are, so far, only the robot's own voice coming back."""
         self._heard_side = str(leg.read_side)
         self._utterances: Queue[Utterance | None] = Queue()
         self._playing: Execution | None = None
@@ -209,7 +209,7 @@ class RobotCall:
             if record.is_final:
                 line = Line(record.side, record.start, record.end, record.text)
                 self.transcript.append(line)
-            if record.side == self._heard_side and record.utterance != self._echoing:
+            if record.side == self._heard_side and record.utterance not in self._echoes:
                 self._hear_text(record)
         elif isinstance(record, StartOfSpeech) and record.side == self._heard_side:
             self._hear_start(record)
@@ -222,7 +222,10 @@ class RobotCall:
             self.on_words(record.text)
 
     def _hear_start(self, record: StartOfSpeech) -> None:
-        self._echoing = record.utterance if record.echo else 0
+        if record.echo:
+            self._echoes.add(record.utterance)
+        elif record.confirmed:
+            self._echoes.discard(record.utterance)
         heeded = record.confirmed or not (self._certain or record.echo)
         if heeded and record.utterance != self._interrupted_by:
             self._interrupted_by = record.utterance
