@@ -199,7 +199,7 @@ class _Trial:
     def running(self) -> Iterator[None]:
         from fsbot.switch.connection import Connection
 
-        bot = gevent.spawn(self._bot.run)
+        bot = self._running = gevent.spawn(self._bot.run)
         listener = Connection(HOST, self._switch.port, self._password)
         try:
             listener.register_handle("*", lambda event: self._news.put((event, time.time())))
@@ -227,6 +227,9 @@ class _Trial:
         answered = 0
         while not self.dialogue.over:
             self._listen()
+            if self._running.ready():
+                self._running.get()  # raises what ended the bot
+                return
             quiet = time.time() - max(speaks_until, self.dialogue.quiet_since)
             if self.dialogue.talking or call.finished:
                 continue
