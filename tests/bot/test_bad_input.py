@@ -9,6 +9,8 @@ from bench import Bench, Listener, errors, of_kind, silence
 from fsbot.log import ConsoleLine
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
+from fsbot.switch.codec import Event, Headers
+from fsbot.switch.legs import Leg
 from fsbot.transcript.records import EndOfTranscript, Failure, StartOfTranscript
 
 LogLines = list[dict[str, object]]
@@ -111,7 +113,26 @@ def test_a_language_that_nobody_speaks(bench: Bench, switch: RehearsalSwitch) ->
 @pytest.mark.parametrize("prompt", ["Asterisk%0A\tNuméris%00", "\udcff\udcfe", "é" * 5000])
 def test_a_prompt_with_anything_in_it(prompt: str, bench: Bench, switch: RehearsalSwitch) -> None:
     bench.start()
-    call = switch.place(CallScript(silence(0.5), variables={"fsbot_prompt": prompt}))
+    variables = {"fsbot_prompt": prompt, "fsbot_hotwords": f"{prompt},,"}
+    call = switch.place(CallScript(silence(0.5), variables=variables))
     records = bench.transcript(call.uuid)
     assert errors(records) == []
     assert of_kind(records, EndOfTranscript)[0].reason == "hangup"
+
+
+@pytest.mark.parametrize(
+    ("variables", "prompt"),
+    [
+        ({}, "Cabinet Martin"),
+        ({"fsbot_prompt": "Dupont,  Valence"}, "Dupont, Valence"),
+        ({"fsbot_hotwords": "Nadia,, Metz ,"}, "Cabinet Martin Nadia, Metz"),
+        ({"fsbot_prompt": "Dupont", "fsbot_hotwords": "Nadia"}, "Dupont Nadia"),
+    ],
+)
+def test_hotwords_stand_behind_whichever_prompt(
+    variables: dict[str, str], prompt: str, bench: Bench
+) -> None:
+    bench.start(engine={"static_prompt": "Cabinet Martin"})
+    headers = [("Unique-ID", "1"), *((f"variable_{n}", v) for n, v in variables.items())]
+    leg = Leg.from_event(Event(Headers(headers), b""))
+    assert bench.bot._house.stream_options_for(leg, "fr").static_prompt == prompt
