@@ -1,5 +1,6 @@
 """A call as a robot sees it: what it hears, and what it can do."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +19,9 @@ log = structlog.get_logger("fsbot.robot")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _DIGITS = re.compile(r"[0-9*#A-Dw]{1,64}")
 _EXTENSION = re.compile(r"[A-Za-z0-9_.+*#@-]{1,128}")
+
+LONGEST_UTTERANCE = 35.0
+"""Seconds from the first sound of an utterance to its text; vad.max_utterance is 28 at most."""
 
 
 class Hangup(Exception):
@@ -68,6 +72,10 @@ class RobotCall:
         self._interrupted_by = 0
         self._echoes: set[int] = set()
         """Utterances that are, so far, only the robot's own voice coming back."""
+        self._latest = 0
+        """The utterance that the caller began last."""
+        self._speaks_until = 0.0
+        """time.monotonic() by which it must be text; 0 when it is."""
         self._heard_side = str(leg.read_side)
         self._utterances: Queue[Utterance | None] = Queue()
         self._playing: Execution | None = None
@@ -106,8 +114,8 @@ class RobotCall:
     def ask(self, prompt: str | Path, timeout: float = 10.0) -> Utterance | None:
         """Say something, and wait for the answer; None if the caller says nothing.
 
-        timeout: seconds of waiting behind the prompt. What was said before is forgotten: the
-        answer is what comes after. Raises Hangup.
+        timeout: seconds of silence behind the prompt; who has begun to speak by then is heard to
+        the end. What was said before is forgotten: the answer is what comes after. Raises Hangup.
         """
         while self._next(0.0) is not None:
             pass
@@ -118,11 +126,10 @@ class RobotCall:
         return self.listen(timeout)
 
     def listen(self, timeout: float | None = None) -> Utterance | None:
-        """The next utterance; None if `timeout` seconds go by without one. Raises Hangup."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while deadline is None or time.monotonic() < deadline:
-            left = 1.0 if deadline is None else max(0.0, deadline - time.monotonic())
-            if (utterance := self._next(left)) is not None:
+        """The next utterance; None if the caller is silent for `timeout` seconds. Raises Hangup."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while (left := max(deadline, self._speaks_until) - time.monotonic()) > 0:
+            if (utterance := self._next(min(left, 1.0))) is not None:
                 return utterance
             self._require()
         return None
@@ -205,8 +212,8 @@ class RobotCall:
 
     def hear(self, record: Record) -> None:
         """Take in a record of the call's transcript."""
-        if isinstance(record, Transcription) and record.text:
-            if record.is_final:
+        if isinstance(record, Transcription):
+            if record.is_final and record.text:
                 line = Line(record.side, record.start, record.end, record.text)
                 self.transcript.append(line)
             if record.side == self._heard_side and record.utterance not in self._echoes:
@@ -215,6 +222,10 @@ class RobotCall:
             self._hear_start(record)
 
     def _hear_text(self, record: Transcription) -> None:
+        if record.is_final and record.utterance == self._latest:
+            self._speaks_until = 0.0
+        if not record.text:
+            return
         if record.is_final:
             said = Utterance(record.text, record.start, record.end, record.language_code)
             self._utterances.put(said)
@@ -226,6 +237,9 @@ class RobotCall:
             self._echoes.add(record.utterance)
         elif record.confirmed:
             self._echoes.discard(record.utterance)
+        if not record.echo:
+            self._latest = record.utterance
+            self._speaks_until = time.monotonic() + LONGEST_UTTERANCE
         heeded = record.confirmed or not (self._certain or record.echo)
         if heeded and record.utterance != self._interrupted_by:
             self._interrupted_by = record.utterance
