@@ -16,9 +16,11 @@ Try it without FreeSWITCH: `fsbot rehearse dialplan/robot_freeswitch.py caller.w
 """
 
 import argparse
+import contextlib
 import json
 import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,35 +63,52 @@ _DAY = r"lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
 _MONTH = r"janvier|février|mars|avril|mai|juin|juillet|août|septembre|octobre|novembre|décembre"
 _NUMBER = (
     r"\d{1,2}|premier|1er|deux|trois|quatre|cinq|six|sept|huit|neuf|dix(?:-(?:sept|huit|neuf))?"
-    r"|onze|douze|treize|quatorze|quinze|seize|vingt(?:[- ](?:et un|deux|trois|quatre|cinq|six"
-    r"|sept|huit|neuf))?|trente(?: et un)?"
+    r"|onze|douze|treize|quatorze|quinze|seize|vingt(?:[- ](?:et[- ]une?|deux|trois|quatre|cinq"
+    r"|six|sept|huit|neuf))?|trente(?:[- ]et[- ]un)?"
 )
 _WHEN = re.compile(
     rf"\b(?:après-demain|demain|aujourd'hui"
     rf"|(?:(?:{_DAY}),?\s+)?(?:le\s+)?(?:{_NUMBER}),?\s+(?:{_MONTH})"
     rf"|(?:{_DAY})(?:\s+(?:prochain|\d{{1,2}}))?)\b"
-    rf"(?:,?\s+à\s+(?:midi|\d{{1,2}}\s?h(?:eures?)?(?:\s?\d{{2}})?\b))?",
+    rf"(?:\s+(?:matin|après-midi|soir)\b)?"
+    rf"(?:,?\s+à\s+(?:midi|(?:{_NUMBER}|une)\s?h(?:eures?)?"
+    rf"(?:\s?(?:\d{{2}}|et demie|et quart|quinze|trente))?)\b)?",
     re.IGNORECASE,
 )
+_INTRODUCTION = re.compile(
+    r"\b(?:je m'appelle|mon nom(?: de famille)?(?: est|,? c'est)|je suis|c'est|ici)\s+", re.I
+)
+_POLITE = re.compile(
+    r"^(?:(?:oui|non|allô|bonjour|bonsoir|merci|d'accord|euh|alors)\b[\s,.!?…]*)+", re.I
+)
+_CAPITALS = r"[A-ZÀ-Þ][\w'-]*"
 _NAME = re.compile(
-    r"(?:je m'appelle|mon nom(?: de famille)? (?:est|c'est)|je suis|c'est|ici)\s+(?P<name>.+)"
-    r"|(?P<caller>.+?)\s+à l'appareil",
+    r"(?:(?i:monsieur|madame|mademoiselle|m\.|mme)\s+)?"
+    rf"({_CAPITALS}(?:\s+(?:(?:de|du|des|la|le|van|von)\s+)*{_CAPITALS}){{0,3}})"
+)
+_NAME_ALONE = re.compile(rf"{_NAME.pattern}(?=\s*(?:[,.!?…]|à l'appareil|$))")
+_ADVISER = re.compile(r"\bconseill|\bun humain\b|\bquelqu'un\b|\b(?:standard|réception)\b", re.I)
+_AGAIN = re.compile(
+    r"\brépét|\bpardon\b|\bcomment\s*\?|pas (?:bien )?(?:compris|entendu)"
+    r"|\bje suis (?:toujours )?là\b",
     re.IGNORECASE,
 )
-_TITLE = re.compile(r"^(?:monsieur|madame|mademoiselle|m\.|mme)\s+", re.IGNORECASE)
-_ADVISER = re.compile(r"\bconseill|\bun humain\b|\bquelqu'un\b|\bstandard\b", re.IGNORECASE)
-_AGAIN = re.compile(r"\brépét|\bpardon\b|\bcomment\s*\?|pas (?:bien )?(?:compris|entendu)", re.I)
-_YES = re.compile(r"\b(?:oui|ouais|exact(?:ement)?|d'accord|c'est (?:ça|bon)|tout à fait)\b", re.I)
-_NO = re.compile(r"\b(?:non|pas du tout|faux|erreur)\b", re.IGNORECASE)
+_YES = re.compile(r"\b(?:oui|ouais|exacte?(?:ment)?|d'accord|c'est (?:ça|bon)|tout à fait)\b", re.I)
+_NO = re.compile(r"\b(?:non|pas (?:du tout|ça|exact|bon)|faux|erreur)\b", re.IGNORECASE)
 
 
 def name_in(text: str) -> str:
-    """A name, as callers give it: « Je m'appelle Jean Dupont. » Empty if there is none."""
-    told = text.strip().rstrip(".!?… ").replace("’", "'")
-    found = _NAME.search(told)
-    name = (found["name"] or found["caller"]) if found else told
-    words = _TITLE.sub("", name).split(",")[0].split()
-    return " ".join(words) if 0 < len(words) <= 4 and not _YES.match(told) else ""
+    """A name, as callers give it: « Je m'appelle Jean Dupont. » Empty if there is none.
+
+    Whisper writes names with capitals; but the first word of whatever is said, too.
+    """
+    told = text.strip().replace("’", "'")
+    introduced = _INTRODUCTION.search(told)
+    if introduced:
+        found = _NAME.match(told, introduced.end())
+    else:
+        found = _NAME_ALONE.match(_POLITE.sub("", told))
+    return " ".join(found[1].split()) if found else ""
 
 
 def day_in(text: str) -> str:
@@ -103,13 +122,14 @@ class Dialogue:
 
     def __init__(self) -> None:
         self.name = self.day = ""
-        self._attempts = 0
+        self._misunderstood = self._silences = 0
 
     def open(self) -> Reply:
         return Reply(f"{GREETING} {self._question}")
 
     def hear(self, text: str) -> Reply:
         """The caller has said something."""
+        self._silences = 0
         if _ADVISER.search(text):
             return Reply(HANDING_OVER, "transfer")
         if _AGAIN.search(text):
@@ -128,13 +148,19 @@ class Dialogue:
         else:
             understood = False
         if understood:
-            self._attempts = 0
+            self._misunderstood = 0
             return Reply(self._question)
-        return self._in_vain("Excusez-moi, je n'ai pas compris.", Reply(HANDING_OVER, "transfer"))
+        self._misunderstood += 1
+        if self._misunderstood >= MOST_ATTEMPTS:
+            return Reply(HANDING_OVER, "transfer")
+        return Reply(f"Excusez-moi, je n'ai pas compris. {self._question}")
 
     def silence(self) -> Reply:
         """The caller has said nothing."""
-        return self._in_vain("Êtes-vous toujours là ?", Reply(GOODBYE, "hangup"))
+        self._silences += 1
+        if self._silences >= MOST_ATTEMPTS:
+            return Reply(GOODBYE, "hangup")
+        return Reply(f"Êtes-vous toujours là ? {self._question}")
 
     @property
     def _question(self) -> str:
@@ -143,10 +169,6 @@ class Dialogue:
         if not self.day:
             return f"Merci, {self.name}. {DAY}"
         return f"Un rendez-vous {self.day}, au nom de {self.name}, est-ce bien cela ?"
-
-    def _in_vain(self, excuse: str, last: Reply) -> Reply:
-        self._attempts += 1
-        return last if self._attempts >= MOST_ATTEMPTS else Reply(f"{excuse} {self._question}")
 
 
 # In fsbot's own process
@@ -174,6 +196,9 @@ EVENTS = ("start_of_transcript", "start_of_speech", "transcription", "end_of_tra
 SPEAKING = 15.0
 """Letters that a voice says in a second: nothing tells this client when it has finished."""
 
+LONGEST_UTTERANCE = 35.0
+"""Seconds from the first sound of an utterance to its text, at most."""
+
 
 class Conversation:
     """One call, by fsbot's events."""
@@ -183,18 +208,24 @@ class Conversation:
         self._uuid = uuid
         self._voice = voice
         self._heard: Queue[str | None] = Queue()
-        self._interrupted_by = 0
+        self._latest = 0
+        """The utterance that the caller began last."""
+        self._speaks_until = 0.0
+        """time.monotonic() by which it must be text; 0 when it is."""
+        self._echoes: set[int] = set()
+        """Utterances that are the robot's own voice coming back."""
+        self._let_go = False
 
     def take(self, record: dict[str, Any]) -> None:
         """An event of this call. Must not wait: all events come through here."""
         kind = record["kind"]
         if kind == "end_of_transcript":
             self._heard.put(None)
-        elif record.get("side") == "caller":
-            if kind == "start_of_speech" and not record["echo"]:
-                self._interrupt(record["utterance"])
-            elif kind == "transcription" and record["is_final"] and record["text"]:
-                self._heard.put(record["text"])
+        elif record.get("side") == "caller" and not self._let_go:
+            if kind == "start_of_speech":
+                self._hear_start(record["utterance"], record["echo"], record["confirmed"])
+            elif kind == "transcription" and record["is_final"]:
+                self._hear_text(record["utterance"], record["text"])
 
     def run(self) -> None:
         """Talk to the caller until one of them has had enough."""
@@ -203,16 +234,13 @@ class Conversation:
         reply = dialogue.open()
         while reply.then == "listen":
             self._say(reply.text)
-            try:
-                text = self._heard.get(timeout=len(reply.text) / SPEAKING + PATIENCE)
-            except Empty:
-                reply = dialogue.silence()
-                continue
+            text = self._listen(len(reply.text) / SPEAKING + PATIENCE)
             if text is None:
                 return  # the caller has hung up
-            reply = dialogue.hear(text)
+            reply = dialogue.hear(text) if text else dialogue.silence()
         self._say(reply.text)
         gevent.sleep(len(reply.text) / SPEAKING)
+        self._let_go = True
         if reply.then == "transfer":
             self._ask(f"uuid_transfer {self._uuid} {ADVISER}")
         else:
@@ -223,10 +251,30 @@ class Conversation:
         quoted = spoken(text).replace("\\", "").replace("'", "\\'")
         self._ask(f"uuid_broadcast {self._uuid} 'speak::{self._voice}|{quoted}'")
 
-    def _interrupt(self, utterance: int) -> None:
-        if utterance != self._interrupted_by:
-            self._interrupted_by = utterance
+    def _listen(self, seconds: float) -> str | None:
+        """What a caller says who begins within so long; empty: nothing, None: the call is over."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < max(deadline, self._speaks_until):
+            with contextlib.suppress(Empty):
+                return self._heard.get(timeout=0.1)
+        return ""
+
+    def _hear_start(self, utterance: int, echo: bool, confirmed: bool) -> None:
+        if echo:
+            self._echoes.add(utterance)
+            return
+        if confirmed:
+            self._echoes.discard(utterance)
+        self._speaks_until = time.monotonic() + LONGEST_UTTERANCE
+        if utterance != self._latest:
+            self._latest = utterance
             gevent.spawn(self._ask, f"uuid_break {self._uuid} all")
+
+    def _hear_text(self, utterance: int, text: str) -> None:
+        if utterance == self._latest:
+            self._speaks_until = 0.0
+        if text and utterance not in self._echoes:
+            self._heard.put(text)
 
     def _ask(self, command: str) -> None:
         try:

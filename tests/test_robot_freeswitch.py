@@ -36,8 +36,16 @@ robot: Any = load(ROBOT)
         ("Madame Lefèvre.", "Lefèvre"),
         ("Jean-Pierre à l'appareil.", "Jean-Pierre"),
         ("Dupont", "Dupont"),
+        ("Oui, bonjour, je m'appelle Jean Dupont et je voudrais un rendez-vous.", "Jean Dupont"),
+        ("Bonjour, Charles de Gaulle.", "Charles de Gaulle"),
+        ("M. Dupont.", "Dupont"),
+        ("Jean Dupont, s'il vous plaît.", "Jean Dupont"),
         ("Oui.", ""),
+        ("Non.", ""),
+        ("Allô ?", ""),
         ("Oui, bonjour.", ""),
+        ("Je m'appelle.", ""),
+        ("C'est pour un rendez-vous.", ""),
         ("Je voudrais prendre un rendez-vous pour la semaine prochaine.", ""),
         ("", ""),
     ],
@@ -59,6 +67,10 @@ def test_names(text: str, name: str) -> None:
         ("Jeudi.", "jeudi"),
         ("Mardi, douze, mars", "mardi, douze, mars"),
         ("Le vingt et un juin.", "le vingt et un juin"),
+        ("Le vingt-et-un juin.", "le vingt-et-un juin"),
+        ("Demain à quatorze heures.", "demain à quatorze heures"),
+        ("Demain matin, à dix heures et demie.", "demain matin, à dix heures et demie"),
+        ("Vendredi après-midi.", "vendredi après-midi"),
         ("Quand vous voulez.", ""),
         ("", ""),
     ],
@@ -102,6 +114,17 @@ def test_who_says_no_begins_again() -> None:
 def test_a_question_is_said_again() -> None:
     replies = talk("C'est Marie.", "Pardon ?")
     assert replies[2] == replies[1]
+
+
+@pytest.mark.parametrize("no", ["Non.", "C'est pas ça.", "Ce n'est pas exact."])
+def test_no_is_no(no: str) -> None:
+    assert "reprenons" in talk("C'est Marie.", "Demain.", no)[-1].text
+
+
+@pytest.mark.parametrize("here", ["Oui.", "Oui, je suis là.", "Allô ?"])
+def test_who_is_still_there_is_asked_again(here: str) -> None:
+    replies = talk(None, here, None)
+    assert all(robot.NAME in reply.text for reply in replies)
 
 
 def test_silence_is_asked_about_once() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import gevent
 import pytest
-from bench import Bench, silence
+from bench import Bench, finals, silence
 
 from fsbot.rehearsal import playback
 from fsbot.rehearsal.call import Call
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
-from fsbot.rehearsal.sound import load_sound
+from fsbot.rehearsal.sound import Sound, load_sound
 from fsbot.rehearsal.trial import Answer, try_robot
 from fsbot.robot.loading import load_robot
 from fsbot.settings import Settings
@@ -24,8 +24,11 @@ from fsbot.weights.finding import find_file
 
 ROBOT = Path(__file__).parents[2] / "dialplan" / "robot_freeswitch.py"
 CALLER = Path(__file__).parents[1] / "fixtures" / "caller"
-SAID = [CALLER / f"{name}.flac" for name in ("salut", "mardi-12-mars", "acces-refuse")]
-DAY = re.compile(r"rendez-vous mardi,? (?:12|douze),? mars, au nom de Salut tout le monde", re.I)
+NAME, DAY, YES, RECEPTION = (
+    CALLER / f"{name}.flac"
+    for name in ("juliette-charlie", "mardi-12-mars", "c-est-exact", "la-reception")
+)
+CONFIRMED = re.compile(r"rendez-vous mardi,? (?:12|douze),? mars, au nom de Juliette", re.I)
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +39,16 @@ def brisk_voice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_in_fsbots_own_process(speech_model: object) -> None:
     assert find_file("base", None)
     told: list[str] = []
-    answers = try_robot(ROBOT, [*SAID, SAID[-1]], Settings(), told.append, pause=0.2)
+    answers = try_robot(ROBOT, [NAME, DAY, YES], Settings(), told.append, pause=0.2)
     dialogue = "\n".join(told)
     robot = [line for line in told if "  robot   " in line]
     assert "Quel est votre nom" in robot[0]
-    assert DAY.search(dialogue)
-    assert "pas compris" in dialogue
-    assert "Je vous passe un conseiller" in dialogue
-    assert "[transfer 1000" in robot[-1]
+    assert CONFIRMED.search(dialogue)
+    assert "C'est noté, Juliette" in robot[-1]
+    assert told[-1].endswith("the call is over")
     # What is said is in its order, each answer behind what it answers.
-    assert dialogue.index("caller  Salut") < dialogue.index("Merci, Salut tout le monde")
-    assert len(answers) == 4
+    assert dialogue.index("caller  Juliette") < dialogue.index("Merci, Juliette")
+    assert len(answers) == 3
     assert all(isinstance(answer, Answer) and answer.silence >= 0.5 for answer in answers)
 
 
@@ -60,9 +62,9 @@ def test_one_file_is_played_straight_through(speech_model: object, tmp_path: Pat
         "        call.hangup()\n"
     )
     told: list[str] = []
-    (answer,) = try_robot(robot, SAID[:1], Settings(), told.append)
-    assert "caller  Salut tout le monde" in told[0]
-    assert "robot   Salut tout le monde" in told[1]
+    (answer,) = try_robot(robot, [NAME], Settings(), told.append)
+    assert "caller  Juliette" in told[0]
+    assert "robot   Juliette" in told[1]
     assert told[-1].endswith("the call is over")
     assert answer.total == pytest.approx(answer.silence + answer.text + answer.robot)
 
@@ -86,15 +88,19 @@ def spoken_to(switch: RehearsalSwitch, call: Call) -> list[str]:
     ]
 
 
-def test_as_a_client_of_the_events(bench: Bench, switch: RehearsalSwitch) -> None:
+def test_as_a_client_of_the_events(
+    bench: Bench, switch: RehearsalSwitch, utterance: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load_robot(ROBOT)
     robot: ModuleType = sys.modules["fsbot_robot_file"]
+    monkeypatch.setattr(robot, "SPEAKING", 100.0)
+    monkeypatch.setattr(robot, "PATIENCE", 4.0)
     bench.start()
     connection = Connection("127.0.0.1", switch.port, "ClueCon")
     serving = gevent.spawn(robot.serve, connection, "3730", "flite|slt")
     bench.wait(lambda: len(switch.sessions) == 2)
     gevent.sleep(0.3)
-    other = switch.place(CallScript(load_sound(SAID[0]), destination="3731", repeat=0))
+    other = switch.place(CallScript(load_sound(NAME), destination="3731", repeat=0))
     call = switch.place(CallScript(silence(1.0), destination="3730", repeat=0))
 
     def says(number: int) -> Any:
@@ -105,21 +111,19 @@ def test_as_a_client_of_the_events(bench: Bench, switch: RehearsalSwitch) -> Non
     assert "Quel est votre nom" in says(1)
     other.hang_up()
     assert call.legs[0].variables["fsbot_robot"] == "true"
-    answers = 1
-    for sound in (SAID[0], SAID[1]):
-        call.say(load_sound(sound))
-        answers += 1
-        says(answers)
-    bench.wait(lambda: any(map(DAY.search, spoken_to(switch, call))) or call.finished)
-    for _ in range(2):
-        before = len(spoken_to(switch, call))
-        call.say(load_sound(SAID[2]))
-        bench.wait(lambda before=before: len(spoken_to(switch, call)) > before)  # type: ignore[misc]
-        gevent.sleep(0.5)
-        if "passe un conseiller" in spoken_to(switch, call)[-1]:
-            break
+    call.say(utterance)  # begins in time, and takes longer than a silent caller would be given
+    assert "pas compris" in says(2)
+    call.say(load_sound(NAME))
+    assert "Merci, Juliette" in says(3)
+    call.say(load_sound(RECEPTION))
+    assert "passe un conseiller" in says(4)
     bench.wait(lambda: f"api uuid_transfer {call.uuid} 1000" in switch.commands)
-    assert any(command.startswith(f"api uuid_break {call.uuid}") for command in switch.commands)
+    broken_off = switch.commands.count(f"api uuid_break {call.uuid} all")
+    assert broken_off == 3  # each time that the caller has begun to speak
+    # What the caller says to somebody else is none of the robot's business.
+    call.say(load_sound(NAME))
+    bench.wait(lambda: len(finals(bench.journal(call.uuid))) > 3)
+    assert switch.commands.count(f"api uuid_break {call.uuid} all") == broken_off
     call.hang_up()
     serving.kill()
     connection.stop()
