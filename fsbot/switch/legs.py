@@ -12,7 +12,10 @@ _MICROSECONDS = 1_000_000
 _NO = frozenset({"false", "no", "off", "0"})
 
 _MOST_TEXT = 256
-"""Characters of a caller's number, and of the number called, that are kept."""
+"""Characters of a caller's number, of the number called, and of hotwords that are kept."""
+
+_MOST_PROMPT = 1024
+"""Characters of a prompt; the model reads 223 tokens."""
 
 
 class Role(StrEnum):
@@ -69,9 +72,9 @@ class Leg:
             codec_rate=_whole_number(headers.get("Channel-Read-Codec-Rate")),
             answered_at=answered / _MICROSECONDS if answered else None,
             language=headers.get("variable_fsbot_language"),
-            prompt=headers.get("variable_fsbot_prompt"),
+            prompt=_printable(headers.get("variable_fsbot_prompt")[:_MOST_PROMPT]),
             declined=headers.get("variable_fsbot").strip().lower() in _NO,
-            hotwords=headers.get("variable_fsbot_hotwords"),
+            hotwords=_printable(headers.get("variable_fsbot_hotwords")[:_MOST_TEXT]),
             transfer_source=headers.get("variable_transfer_source"),
         )
 
@@ -96,6 +99,10 @@ class Leg:
     def write_side(self) -> Side:
         """Whose voice the leg hears (right in a stereo recording), if it is an A leg."""
         return Side.CALLER if self.direction == "outbound" else Side.CALLEE
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _whole_number(text: str) -> int:

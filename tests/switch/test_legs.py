@@ -117,6 +117,16 @@ class TestLeg:
         )
         assert found.hotwords == "Nadia, Metz"
 
+    def test_prompt_and_hotwords_are_short_and_printable(self):
+        headers = [
+            ("variable_fsbot_prompt", "Dupont\x1b[2J\n" + "a" * 5000),
+            ("variable_fsbot_hotwords", "Nadia\x00\u202e" + "b" * 5000),
+        ]
+        leg = Leg.from_event(Event(Headers(headers)))
+
+        assert (leg.prompt[:12], len(leg.prompt)) == ("Dupont [2J a", 1024)
+        assert (leg.hotwords[:8], len(leg.hotwords)) == ("Nadia  b", 256)
+
     @pytest.mark.parametrize("value", ["", "true", "1", "falsehood"])
     def test_only_a_clear_no_declines(self, value):
         assert not Leg.from_event(Event(Headers([("variable_fsbot", value)]))).declined
