@@ -155,14 +155,16 @@ class ControlSession(ClientSession):
                 self._broken_off.wait()
             case "sleep":
                 self._broken_off.wait(int(argument) / 1000)
-            case "playback" | "speak":
-                return self._play(application, argument)
+            case "playback":
+                return self._play(argument)
+            case "speak":
+                self._broken_off.wait(spoken_seconds(argument))
             case _:
                 return "-ERR invalid application"
         return "_none_"
 
-    def _play(self, application: str, argument: str) -> str:
-        seconds = spoken_seconds(argument) if application == "speak" else file_seconds(argument)
+    def _play(self, argument: str) -> str:
+        seconds = file_seconds(argument)
         if math.isnan(seconds):
             return "FILE NOT FOUND"
         self._leg.emit("PLAYBACK_START", after=[("Playback-File-Path", argument)])
