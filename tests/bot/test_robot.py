@@ -135,7 +135,7 @@ def test_a_cough_stops_a_robot_that_does_not_wait_for_certainty(
     where, told = hand_over(f"{LISTENER}\n    certain = {certain}\n")
     start = round(turn["speech_start"] * utterance.rate)
     short = utterance.caller.copy()
-    short[start + round(0.3 * utterance.rate) :] = 0  # what there is of a syllable
+    short[start + round(0.2 * utterance.rate) :] = 0  # what there is of a syllable
     call = switch.place(
         CallScript(
             Sound("syllable", utterance.rate, short[: 3 * utterance.rate], None), socket=where

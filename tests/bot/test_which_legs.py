@@ -89,7 +89,8 @@ def test_a_bot_that_comes_in_mid_call(
     assert spoken[-1].alternatives[0].words[-1].end_time == pytest.approx(
         turn["speech_end"], abs=0.5
     )
-    assert likeness(joined(spoken), "Veuillez vérifier le numéro et essayer de nouveau") > 0.6
+    # A bot that is there soon hears the end of the sentence before, too.
+    assert likeness(joined(spoken), "Veuillez vérifier le numéro et essayer de nouveau") >= 0.5
     start_of(bench, bridged.uuid)
     assert len(of_kind(bench.transcript(unanswered.uuid), StartOfTranscript)) == 1
     assert journals(bench) == {call.uuid, bridged.uuid, unanswered.uuid}
