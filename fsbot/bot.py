@@ -103,7 +103,8 @@ class Bot:
         if settings.serve.enabled:
             # A client that came late may wait; a call may not.
             options = stream_options(settings, skip_late_updates=False)
-            self._server = TcpServer(settings.serve, options)
+            redaction = Redaction(settings.transcripts.redact)
+            self._server = TcpServer(settings.serve, options, redaction=redaction)
         self._robot = load_robot(settings.robot.file) if settings.robot.file else None
         self._retention = Retention(
             self._recordings,

@@ -30,6 +30,7 @@ from fsbot.hub import HubBridge, in_thread
 from fsbot.serve.intake import Intake, Pieces
 from fsbot.serve.lines import Form, make_lines
 from fsbot.serve.plausibility import NotRawPcm
+from fsbot.transcript.redaction import Redaction
 
 log = structlog.get_logger("fsbot.serve")
 
@@ -60,7 +61,7 @@ class Terms:
     fmt: of the sound that comes in; check: whether what plainly is something else is refused;
     ends: whether JSON tells ends of utterances. backlog: seconds of sound that may wait for the
     engine; then no more is read. idle_timeout, send_timeout: seconds without any sound, and
-    without any line taken, after which a client is cut off.
+    without any line taken, after which a client is cut off. redaction: what is taken out of texts.
     """
 
     stream_options: StreamOptions
@@ -71,6 +72,7 @@ class Terms:
     backlog: float
     idle_timeout: float
     send_timeout: float
+    redaction: Redaction
 
 
 class Refused(Exception):
@@ -224,12 +226,13 @@ class Client:
     def _tell(self, number: int, event: StreamEvent) -> None:
         if number not in self._streams:
             return
-        for line in self._lines[number].of(event, time.time() - self._came):
-            self._outbox.put(line)
         if isinstance(event, WordsCommitted):
+            event = self._terms.redaction.committed(event)
             self._words += len(event.words)
         elif isinstance(event, LanguageDoubted):
             self._log.warning("language doubted", reason=str(event))
+        for line in self._lines[number].of(event, time.time() - self._came):
+            self._outbox.put(line)
         if isinstance(event, StreamEnded | StreamFailed):
             del self._streams[number]
             if not self._streams:

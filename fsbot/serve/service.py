@@ -19,6 +19,7 @@ from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
 from fsbot.signals import on_stop_signal
 from fsbot.transcribe.sound import SoundFile
+from fsbot.transcript.redaction import Redaction
 
 WARM_UP_SOUND = Path(fsbot.rehearsal.__file__).parent / "sounds" / "utterance-fr.flac"
 WARM_UP_SECONDS = 3
@@ -33,7 +34,8 @@ def serve(settings: Settings, *, ends: bool, warm_up: Path | None = None) -> int
     sound = SoundFile(warm_up or WARM_UP_SOUND)
     options = stream_options(settings, skip_late_updates=False)
     # Before the weights: what is wrong with the address is told at once.
-    server = TcpServer(settings.serve, options, ends=ends)
+    redaction = Redaction(settings.transcripts.redact)
+    server = TcpServer(settings.serve, options, ends=ends, redaction=redaction)
     engine = make_engine(settings)
     gc.collect()
     gc.freeze()

@@ -24,6 +24,7 @@ from fsbot.errors import UserError
 from fsbot.hub import HubBridge
 from fsbot.serve.client import Client, Terms, turn_away
 from fsbot.settings import Serve
+from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
 log = structlog.get_logger("fsbot.serve")
 
@@ -39,8 +40,10 @@ class TcpServer:
         stream_options: StreamOptions,
         *,
         ends: bool = True,
+        redaction: Redaction = NO_REDACTION,
     ) -> None:
-        """`ends`: whether JSON tells ends of utterances. Raises UserError if it cannot listen.
+        """`ends`: whether JSON tells ends of utterances. redaction: what is taken out of texts.
+        Raises UserError if it cannot listen.
 
         Who connects waits until `start`.
         """
@@ -58,6 +61,7 @@ class TcpServer:
             backlog=settings.backlog,
             idle_timeout=settings.idle_timeout,
             send_timeout=settings.send_timeout,
+            redaction=redaction,
         )
         self._clients: dict[gevent.Greenlet, Client] = {}
         self._number = 0

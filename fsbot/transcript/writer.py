@@ -96,15 +96,13 @@ class TranscriptWriter:
                     echo=isinstance(event, SpeechStarted) and event.echo,
                 )
             case WordsCommitted(words=words, spoken=spoken, tentative=tentative):
-                before = self._shown(spoken[: len(spoken) - len(words)])
-                words, spoken = self._shown(words), self._shown(spoken)
                 event = replace(
                     event,
-                    words=self._redaction.live(words, before),
-                    spoken=self._redaction.live(spoken),
-                    tentative=self._redaction.live(self._shown(tentative), spoken),
+                    words=self._shown(words),
+                    spoken=self._shown(spoken),
+                    tentative=self._shown(tentative),
                 )
-                self._live(channel, event)
+                self._live(channel, self._redaction.committed(event))
             case UtteranceEnded():
                 end = self._at(event.last_speech)
                 silence = round(event.decided_at - event.last_speech, 3)
@@ -118,8 +116,8 @@ class TranscriptWriter:
                     audio_end=round(event.last_speech, 3),
                 )
             case UtteranceFinal(words=words):
-                shown = self._redaction.final(self._shown(words))
-                self._final(channel, replace(event, words=shown))
+                event = replace(event, words=self._shown(words))
+                self._final(channel, self._redaction.closed(event))
 
     def mark(self, mark: MarkName, at: float, party: str = "") -> None:
         """Something befell the call at Unix time `at`."""

@@ -21,6 +21,7 @@ from fsbot.engine.setup import stream_options
 from fsbot.hub import HubBridge
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
+from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
 SOUNDS = Path(fsbot.rehearsal.__file__).parent / "sounds"
 SAID = "le numéro composé n'est pas en service veuillez vérifier le numéro et essayer de nouveau"
@@ -38,11 +39,14 @@ UTTERANCE = pcm("utterance-fr").tobytes()
 
 
 @contextmanager
-def serving(engine: Engine, *, ends: bool = True, **serve: Any) -> Iterator[TcpServer]:
+def serving(
+    engine: Engine, *, ends: bool = True, redaction: Redaction = NO_REDACTION, **serve: Any
+) -> Iterator[TcpServer]:
     """A server with these settings on a free port."""
     settings = Settings(serve={"port": 0, **serve})  # type: ignore[arg-type]
     options = stream_options(settings, skip_late_updates=False)
-    server, bridge = TcpServer(settings.serve, options, ends=ends), HubBridge()
+    server = TcpServer(settings.serve, options, ends=ends, redaction=redaction)
+    bridge = HubBridge()
     server.start(engine, bridge)
     try:
         yield server

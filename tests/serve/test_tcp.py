@@ -4,10 +4,13 @@ import json
 import socket as constants
 import struct
 import time
+from pathlib import Path
 
 import gevent
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from jiwer import wer
 from peers import PATIENCE, SAID, UTTERANCE, Client, ask, pcm, plain, serving, text_of
 
@@ -16,8 +19,10 @@ from fsbot.errors import UserError
 from fsbot.serve import client as client_module
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
+from fsbot.transcript.redaction import Redaction
 
 LogLines = list[dict[str, object]]
+CALLER = Path(__file__).parent.parent / "fixtures" / "caller"
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,22 @@ def test_simulstreamings_json_key_by_key(engine: Engine, alone: list[str]) -> No
     assert "".join(record.get("text", "") for record in records) == text_of(alone)
     times = [record["emission_time"] for record in records]
     assert times == sorted(times)
+
+
+def test_what_is_taken_out_is_in_no_line(engine: Engine) -> None:
+    """The caller says « mardi 12 mars »."""
+    samples, rate = soundfile.read(CALLER / "mardi-12-mars.flac", dtype="float32")
+    data = (soxr.resample(samples, rate, 16000) * 32767).astype("<i2").tobytes()
+    with serving(engine, format="jsonl", redaction=Redaction(["phone"])) as server:
+        records = [json.loads(line) for line in ask(server, data)]
+    words = [word for record in records for word in record.get("words", ())]
+    hidden = [word for word in words if word["text"] == " [number]"]
+    assert len(hidden) == 1
+    assert hidden[0]["tokens"] == []
+    text = "".join(record.get("text", "") for record in records).lower()
+    assert "mardi" in text
+    assert "douze" not in text
+    assert not any(map(str.isdecimal, text))
 
 
 def test_without_ends_json_has_no_is_final(engine: Engine, alone: list[str]) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from examples import UUID, word
 
@@ -16,6 +18,7 @@ from fsbot.transcript.records import (
     StartOfSpeech,
     Transcription,
 )
+from fsbot.transcript.redaction import Redaction
 from fsbot.transcript.writer import Channel, TranscriptWriter
 
 ANSWERED = 1000.0
@@ -25,7 +28,7 @@ CALLER, CALLEE = Channel("caller", 1), Channel("callee", 2)
 class Desk:
     """A writer whose recording began 2 s after the answer, and what it has written."""
 
-    def __init__(self, **options: int) -> None:
+    def __init__(self, **options: Any) -> None:
         self.records: list[Record] = []
         self.now = ANSWERED + 10.0
         self.writer = TranscriptWriter(
@@ -130,6 +133,28 @@ def test_the_final_text_and_the_count_of_its_words() -> None:
     assert transcription(desk).text == ""
     assert (transcription(desk).start, transcription(desk).end) == (5.0, 5.4)
     assert desk.writer.words == {"caller": 0, "callee": 2}
+
+
+def test_what_is_taken_out_is_nowhere_in_the_record() -> None:
+    desk = Desk(redaction=Redaction(["card"]))
+    texts = ["carte", "4970", "1000", "0000", "0006."]
+    said = [word(text, n, n + 0.5) for n, text in enumerate(texts)]
+    desk.writer.write_event(
+        CALLER,
+        WordsCommitted(1, (said[1],), tuple(said[:2]), tuple(said[2:]), 5.0, False, "fr"),
+    )
+    live = transcription(desk)
+    assert (live.text, live.tentative) == ("[number]", "[number] [number] [number]")
+    assert live.alternatives[0].transcript == "carte [number] [number] [number] [number]"
+    assert [word.start_time for word in live.alternatives[0].words] == [2.0, 3.0, 4.0, 5.0, 6.0]
+    desk.writer.write_event(CALLER, UtteranceFinal(1, tuple(said), 0.0, 5.0, False, "fr"))
+    final = transcription(desk)
+    assert (final.text, final.revised) == ("carte [card].", True)
+    assert final.alternatives[0].transcript == "carte [card]."
+    card = final.alternatives[0].words[1]
+    assert (card.word, card.start_time, card.end_time) == ("[card].", 3.0, 6.5)
+    for record in desk.records:
+        assert not any(digits in record.model_dump_json() for digits in ("4970", "1000", "0006"))
 
 
 def test_languages_without_blanks() -> None:
