@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fsbot.engine.events import UNSPACED_LANGUAGES
+from fsbot.engine.events import blank
 from fsbot.log import printable
 from fsbot.transcript.records import (
     EndOfTranscript,
@@ -85,13 +85,27 @@ class PlainScreen:
 
 
 @dataclass(slots=True)
-class _Open:
-    """An utterance without its final text: the live text so far, and the guess beyond it."""
+class OpenUtterance:
+    """One without its final text: the live text so far, and the guess beyond it."""
 
     start: float
     side: SideName
     live: str = ""
     tentative: str = ""
+
+    def grow(self, record: Transcription) -> None:
+        """By a record of the utterance that is not final."""
+        between = blank(record.language_code) if self.live and record.text else ""
+        self.live += between + printable(record.text)
+        self.tentative = printable(record.tentative)
+
+    @property
+    def words(self) -> Text:
+        """In the colour of the side, the guess dimmed."""
+        words = Text(self.live, style=COLOURS[self.side])
+        if self.live and self.tentative:
+            words.append(" ")
+        return words.append(self.tentative, style="dim italic")
 
 
 class LiveScreen:
@@ -101,7 +115,7 @@ class LiveScreen:
         self._console = console
         self._seconds = seconds
         self._answered_at = 0.0
-        self._open: dict[tuple[SideName, int], _Open] = {}
+        self._open: dict[tuple[SideName, int], OpenUtterance] = {}
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Screen:
@@ -120,7 +134,8 @@ class LiveScreen:
                 self.tick()
                 self._console.print(_line(record.start, record.side, Text(printable(record.text))))
             case Transcription():
-                self._grow(record)
+                key = record.side, record.utterance
+                self._open.setdefault(key, OpenUtterance(record.start, record.side)).grow(record)
                 self.tick()
             case Failure():
                 self._console.print(Text(printable(record.message), style="yellow"))
@@ -129,18 +144,10 @@ class LiveScreen:
 
     def tick(self) -> None:
         lines = [
-            _line(said.start, said.side, _words(said))
+            _line(said.start, said.side, said.words)
             for said in sorted(self._open.values(), key=lambda said: said.start)
         ]
         self._live.update(Group(*lines, self._clock()), refresh=True)
-
-    def _grow(self, record: Transcription) -> None:
-        said = self._open.setdefault(
-            (record.side, record.utterance), _Open(record.start, record.side)
-        )
-        space = "" if record.language_code in UNSPACED_LANGUAGES or not said.live else " "
-        said.live += f"{space}{printable(record.text)}" if record.text else ""
-        said.tentative = printable(record.tentative)
 
     def _clock(self) -> Text:
         if not self._answered_at:
@@ -158,13 +165,6 @@ def _line(start: float, side: SideName, words: Text) -> Table:
     line.add_column()
     line.add_row(Text(clock(start), style="dim"), Text(side, style=f"bold {COLOURS[side]}"), words)
     return line
-
-
-def _words(said: _Open) -> Text:
-    words = Text(said.live, style=COLOURS[said.side])
-    if said.live and said.tentative:
-        words.append(" ")
-    return words.append(said.tentative, style="dim italic")
 
 
 def clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,10 +16,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from fsbot.engine.events import UNSPACED_LANGUAGES
 from fsbot.log import printable
-from fsbot.screen import COLOURS, clock
+from fsbot.screen import COLOURS, OpenUtterance, clock
 from fsbot.settings import Settings
+from fsbot.transcript.delivery import SUFFIX
 from fsbot.transcript.records import (
     EndOfTranscript,
     Failure,
@@ -35,7 +36,7 @@ SHOWN_AFTER_END = 10.0
 """Seconds that a call stays on the screen when it is over."""
 
 RECENT_DAYS = 2
-"""Calls that were answered before yesterday are not looked for."""
+"""Of the days before yesterday only the calls are shown that are up when the watch begins."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def _show(watch: Watch, console: Console) -> None:
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             watch.look()
-            live.update(screen(watch.calls(), console.height, console.width), refresh=True)
+            live.update(screen(watch, console.height, console.width), refresh=True)
             time.sleep(LOOK_SECONDS)
 
 
@@ -94,11 +95,11 @@ def plain_lines(record: Record) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Side:
-    """What a side said last, and what it is saying."""
+    """What a side said last, and what it is saying: an utterance may begin before the final text of
+    the one before."""
 
     final: str = ""
-    live: str = ""
-    tentative: str = ""
+    open: dict[int, OpenUtterance] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -129,11 +130,11 @@ class WatchedCall:
 
     def _say(self, side: _Side, record: Transcription) -> None:
         if record.is_final:
-            side.final, side.live, side.tentative = record.text or side.final, "", ""
-            return
-        blank = "" if record.language_code in UNSPACED_LANGUAGES or not side.live else " "
-        side.live += f"{blank}{record.text}" if record.text else ""
-        side.tentative = record.tentative
+            side.open.pop(record.utterance, None)
+            side.final = record.text or side.final
+        else:
+            fresh = OpenUtterance(record.start, record.side)
+            side.open.setdefault(record.utterance, fresh).grow(record)
 
     def lines(self, now: float) -> list[Text]:
         """The call on the screen: who and how long, then a line for each side that has spoken."""
@@ -153,32 +154,39 @@ class WatchedCall:
         return printable(self.uuid)[:8]
 
     def _line(self, name: SideName, side: _Side) -> Text:
-        said = Text(printable(side.live or side.final), style=COLOURS[name] if side.live else "")
-        guess = Text(f" {printable(side.tentative)}" if side.tentative else "", style="dim italic")
-        return Text.assemble((f"  {name}  ", f"bold {COLOURS[name]}"), said, guess)
+        said = [Text(printable(side.final))] if side.final else []
+        said += [utterance.words for _, utterance in sorted(side.open.items())]
+        return Text.assemble((f"  {name}  ", f"bold {COLOURS[name]}"), Text(" ").join(said))
 
 
 class Watch:
-    """Follows the journals as they grow."""
+    """Follows the journals of the calls that are up, looked at one by one: a day may hold those of
+    ten thousand calls that are over."""
 
     def __init__(
         self, transcripts: Path, begins: str = "", now: Callable[[], float] = time.time
     ) -> None:
         """begins: of the UUIDs that are watched."""
-        self._transcripts = transcripts
+        self.transcripts = transcripts
         self._begins = begins
         self._now = now
+        self._old_days = {path.parent for path in transcripts.glob(f"????-??-??/*{SUFFIX}")}
+        self._listed: dict[Path, set[str]] = {}
         self._read: dict[Path, int] = {}
         self._calls: dict[Path, WatchedCall] = {}
 
     def look(self) -> list[Record]:
         """Take in what the journals have gained; the new records, call by call."""
         fresh: list[Record] = []
-        for path in self._journals():
-            with suppress(OSError):
+        for path in sorted(self._journals()):
+            try:
                 size = path.stat().st_size
                 if size != self._read.get(path, 0):
                     fresh += self._read_on(path, size)
+            except FileNotFoundError:
+                self._calls.pop(path, None)
+            except OSError:
+                pass  # it may be readable again at the next look
         for path, call in list(self._calls.items()):
             if call.ended and self._now() - call.changed > SHOWN_AFTER_END:
                 del self._calls[path]
@@ -188,13 +196,21 @@ class Watch:
         """Those that are up, or have just ended; the latest to change first."""
         return sorted(self._calls.values(), key=lambda call: -call.changed)
 
-    def _journals(self) -> Iterator[Path]:
+    def _journals(self) -> set[Path]:
+        """Those that are shown, those that are not complete, and those that have just come. A
+        restarted bot makes one that it takes up again incomplete."""
         today = datetime.fromtimestamp(self._now(), UTC).date()
-        for days in range(RECENT_DAYS):
-            folder = self._transcripts / (today - timedelta(days=days)).isoformat()
-            for path in folder.glob("*.jsonl"):
-                if path.stem.startswith(self._begins):
-                    yield path
+        recent = (today - timedelta(days=number) for number in range(RECENT_DAYS))
+        found = set(self._calls)
+        for day in {self.transcripts / day.isoformat() for day in recent} | self._old_days:
+            names = _names(day)
+            new = names - self._listed.get(day, names)
+            incomplete = {name for name in names if name.endswith(SUFFIX)}
+            self._listed[day] = names
+            for path in (day / name for name in new | incomplete):
+                if path.suffix in (SUFFIX, ".jsonl") and path.stem.startswith(self._begins):
+                    found.add(path.with_suffix(".jsonl"))
+        return found
 
     def _read_on(self, path: Path, size: int) -> list[Record]:
         at = self._read.get(path, 0)
@@ -215,12 +231,22 @@ class Watch:
         return records
 
 
-def screen(calls: list[WatchedCall], height: int, width: int) -> Group:
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
+def screen(watch: Watch, height: int, width: int) -> Group:
     """As many calls as there is room for, each line cut at the screen's edge at its beginning:
     what is being said is at its end."""
     now = time.time()
+    calls = watch.calls()
     up = sum(not call.ended for call in calls)
-    title = Text(f"fsbot watch: {up} calls", style="reverse")
+    where = printable(str(watch.transcripts))
+    title = Text(f"fsbot watch: {up} calls in {where}", style="reverse")
+    title.truncate(width, overflow="ellipsis")
     shown: list[Text] = []
     left_out = 0
     for call in calls:

@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from fsbot.transcript.journal import line_of
+from fsbot.transcript.journal import Journal, journal_path, line_of
 from fsbot.transcript.records import (
     Alternative,
     EndOfTranscript,
@@ -24,6 +23,7 @@ from fsbot.transcript.records import (
 from fsbot.watch import SHOWN_AFTER_END, Watch, plain_lines, screen
 
 NOW = time.time()
+DAY = 86_400
 EVIL = "\x1b[2J\x07Dupont"
 
 
@@ -50,7 +50,14 @@ def start(uuid: str = "call-1", caller: str = "0612345678") -> StartOfTranscript
     )
 
 
-def said(text: str, tentative: str = "", *, final: bool = False, uuid: str = "call-1") -> Record:
+def said(
+    text: str,
+    tentative: str = "",
+    *,
+    final: bool = False,
+    uuid: str = "call-1",
+    utterance: int = 1,
+) -> Record:
     return Transcription(
         call_uuid=uuid,
         sequence=2,
@@ -58,7 +65,7 @@ def said(text: str, tentative: str = "", *, final: bool = False, uuid: str = "ca
         emitted_at=NOW + 1,
         side="caller",
         channel_tag=1,
-        utterance=1,
+        utterance=utterance,
         is_final=final,
         speech_final=final,
         revised=False,
@@ -86,18 +93,22 @@ def end(uuid: str = "call-1") -> EndOfTranscript:
     )
 
 
-def append(folder: Path, *records: Record, torn: bytes = b"") -> Path:
-    day = folder / datetime.now(UTC).date().isoformat()
-    day.mkdir(parents=True, exist_ok=True)
-    path = day / f"{records[0].call_uuid}.jsonl"
-    with path.open("ab") as file:
-        file.write(b"".join(map(line_of, records)) + torn)
-    return path
+def append(folder: Path, *records: Record, torn: bytes = b"", at: float = NOW) -> Path:
+    """As a bot does that answered the call at `at`, all of whose events are confirmed."""
+    journal = Journal(journal_path(folder, records[0].call_uuid, at))
+    for record in records:
+        journal.append(line_of(record))
+    if isinstance(records[-1], EndOfTranscript):
+        journal.delivery.complete()
+    journal.close()
+    with journal.path.open("ab") as file:
+        file.write(torn)
+    return journal.path
 
 
 def shown(watch: Watch, height: int = 24, width: int = 80) -> str:
     console = Console(width=width, height=height, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(screen(watch.calls(), height, width))
+    console.print(screen(watch, height, width))
     return console.export_text()
 
 
@@ -114,6 +125,16 @@ def test_what_is_being_said_is_shown(tmp_path: Path) -> None:
     append(tmp_path, said("Bonjour, je voudrais.", final=True))
     watch.look()
     assert "caller  Bonjour, je voudrais.\n" in shown(watch).replace(" \n", "\n")
+    append(tmp_path, said("Demain", "mat", utterance=2))
+    watch.look()
+    assert "caller  Bonjour, je voudrais. Demain mat" in shown(watch)
+
+
+def test_an_utterance_may_begin_before_the_final_text_of_the_one_before(tmp_path: Path) -> None:
+    append(tmp_path, start(), said("un"), said("deux", utterance=2), said("Un.", final=True))
+    watch = Watch(tmp_path)
+    watch.look()
+    assert "caller  Un. deux" in shown(watch)
 
 
 def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
@@ -130,13 +151,51 @@ def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
 def test_a_call_goes_a_while_after_its_end(tmp_path: Path) -> None:
     clock = [NOW + 2]
     watch = Watch(tmp_path, now=lambda: clock[0])
-    append(tmp_path, start(), end())
+    append(tmp_path, start())
+    watch.look()
+    append(tmp_path, end())
     watch.look()
     assert "hangup" in shown(watch)
     assert "0 calls" in shown(watch)
     clock[0] += SHOWN_AFTER_END + 1
     watch.look()
     assert watch.calls() == []
+
+
+def test_of_calls_that_are_over_none_is_read(tmp_path: Path) -> None:
+    append(tmp_path, start("over"), end("over"))
+    watch = Watch(tmp_path, now=lambda: NOW + 3)
+    assert watch.look() == []
+    append(tmp_path, start("refused"), end("refused"))  # between two looks
+    assert [record.call_uuid for record in watch.look()] == ["refused", "refused"]
+    assert [call.uuid for call in watch.calls()] == ["refused"]
+
+
+def test_a_restarted_bot_goes_on_in_the_same_journal(tmp_path: Path) -> None:
+    clock = [NOW + 2]
+    watch = Watch(tmp_path, now=lambda: clock[0])
+    watch.look()
+    append(tmp_path, start(), end())
+    watch.look()
+    clock[0] += SHOWN_AFTER_END + 1
+    watch.look()
+    assert watch.calls() == []
+    append(tmp_path, start(), said("Oui.", final=True))
+    assert [record.kind for record in watch.look()] == ["start_of_transcript", "transcription"]
+    assert "1 calls" in shown(watch)
+
+
+def test_a_call_of_long_ago_and_the_days_after_midnight(tmp_path: Path) -> None:
+    clock = [NOW]
+    append(tmp_path, start("long"), at=NOW - 5 * DAY)
+    watch = Watch(tmp_path, now=lambda: clock[0])
+    assert [record.call_uuid for record in watch.look()] == ["long"]
+    for days in (1, 2, 3):
+        clock[0] = NOW + days * DAY
+        append(tmp_path, start(f"day-{days}"), at=clock[0])
+        assert [record.call_uuid for record in watch.look()] == [f"day-{days}"]
+    append(tmp_path, said("Oui.", uuid="long"), at=NOW - 5 * DAY)
+    assert [record.call_uuid for record in watch.look()] == ["long"]
 
 
 def test_only_calls_of_that_uuid(tmp_path: Path) -> None:
