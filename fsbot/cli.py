@@ -35,6 +35,8 @@ ALIASES = {
     "engine.preset": "--preset",
 }
 
+REDACT = {"transcripts.redact": "--redact"}
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -145,6 +147,7 @@ COMMANDS = {
   fsbot watch                                 Ctrl-C ends it
   fsbot watch 2e972b4a                        one call
   fsbot watch | tee -a calls.txt              a line for each final text""",
+        aliases=REDACT,
         start_with=_run_with_settings,
     ),
     "show": Command(
@@ -153,6 +156,7 @@ COMMANDS = {
         """\
   fsbot show 1ad22dfd                         the beginning of a call's UUID
   fsbot show transcripts/2026-11-25/1ad22dfd-de6d-4de5-8f94-483111e7e880.jsonl""",
+        aliases=REDACT,
         start_with=_run_with_settings,
     ),
     "export": Command(
@@ -160,7 +164,9 @@ COMMANDS = {
         "fsbot.export",
         """\
   fsbot export 1ad22dfd --output call.srt
-  fsbot export 1ad22dfd --format csv""",
+  fsbot export 1ad22dfd --format csv
+  fsbot export 1ad22dfd --redact card,email   what a journal has that was written without""",
+        aliases=REDACT,
         start_with=_run_with_settings,
     ),
     "grep": Command(
@@ -169,6 +175,7 @@ COMMANDS = {
         """\
   fsbot grep conseiller
   fsbot grep 'dossier|commande' --side caller --since 2026-11-01""",
+        aliases=REDACT,
         start_with=_run_with_settings,
     ),
     "models": Command(

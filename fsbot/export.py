@@ -15,6 +15,7 @@ from fsbot.settings import Settings
 from fsbot.transcript.exports import Form, export
 from fsbot.transcript.library import find, records_of
 from fsbot.transcript.records import Record, Transcription
+from fsbot.transcript.redaction import Redaction
 
 FORMATS = ("txt", "srt", "vtt", "json", "csv")
 COLUMNS = ("call_uuid", "side", "start", "end", "language", "text")
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """`fsbot export`; returns the exit status. Raises UserError."""
     suffix = Path(args.output).suffix.removeprefix(".")
     form = args.format or (suffix if suffix in FORMATS else "txt")
-    records = records_of(find(settings.transcripts.directory, args.transcript))
+    path = find(settings.transcripts.directory, args.transcript)
+    records = records_of(path, Redaction(settings.transcripts.redact))
     pieces = exported(records, form)
     if args.output == "-":
         sys.stdout.writelines(pieces)

@@ -14,8 +14,9 @@ from fsbot.log import printable
 from fsbot.screen import COLOURS, clock
 from fsbot.settings import Settings
 from fsbot.transcript.journal import read_what_is_sound
-from fsbot.transcript.library import journals
+from fsbot.transcript.library import journals, redacted
 from fsbot.transcript.records import Transcription
+from fsbot.transcript.redaction import Redaction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +37,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except re.error as error:
         raise UserError(f"no regular expression: {args.pattern!r}: {error}") from error
     console = Console(highlight=False, soft_wrap=True)
+    redaction = Redaction(settings.transcripts.redact)
     found = False
     for path in journals(settings.transcripts.directory):
         if args.since is not None and path.parent.name < args.since.isoformat():
             continue
-        for record in read_what_is_sound(path):
+        for record in (redacted(each, redaction) for each in read_what_is_sound(path)):
             if not isinstance(record, Transcription) or not record.is_final:
                 continue
             if args.side not in (None, record.side) or not pattern.search(record.text):

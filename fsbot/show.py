@@ -23,6 +23,7 @@ from fsbot.transcript.records import (
     StartOfTranscript,
     Transcription,
 )
+from fsbot.transcript.redaction import Redaction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """`fsbot show`; returns the exit status. Raises UserError."""
     console = Console(highlight=False, soft_wrap=True)
+    redaction = Redaction(settings.transcripts.redact)
     for number, name in enumerate(args.transcripts):
         if number:
             console.print()
-        for line in lines(records_of(find(settings.transcripts.directory, name))):
+        path = find(settings.transcripts.directory, name)
+        for line in lines(records_of(path, redaction)):
             console.print(line)
     return 0
 

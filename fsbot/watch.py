@@ -20,6 +20,7 @@ from fsbot.log import printable
 from fsbot.screen import COLOURS, OpenUtterance, clock
 from fsbot.settings import Settings
 from fsbot.transcript.delivery import SUFFIX
+from fsbot.transcript.library import redacted
 from fsbot.transcript.records import (
     EndOfTranscript,
     Failure,
@@ -30,6 +31,7 @@ from fsbot.transcript.records import (
     Transcription,
     parse,
 )
+from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
 LOOK_SECONDS = 0.25
 SHOWN_AFTER_END = 10.0
@@ -49,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """`fsbot watch`, until Ctrl-C; the latter is how it ends."""
     console = Console(highlight=False)
-    watch = Watch(settings.transcripts.directory, args.call)
+    redaction = Redaction(settings.transcripts.redact)
+    watch = Watch(settings.transcripts.directory, args.call, redaction)
     with suppress(KeyboardInterrupt):
         if console.is_terminal and not console.is_dumb_terminal:
             _show(watch, console)
@@ -164,11 +167,16 @@ class Watch:
     ten thousand calls that are over."""
 
     def __init__(
-        self, transcripts: Path, begins: str = "", now: Callable[[], float] = time.time
+        self,
+        transcripts: Path,
+        begins: str = "",
+        redaction: Redaction = NO_REDACTION,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """begins: of the UUIDs that are watched."""
+        """begins: of the UUIDs that are watched. redaction: what is taken out of the records."""
         self.transcripts = transcripts
         self._begins = begins
+        self._redaction = redaction
         self._now = now
         self._old_days = {path.parent for path in transcripts.glob(f"????-??-??/*{SUFFIX}")}
         self._listed: dict[Path, set[str]] = {}
@@ -223,7 +231,7 @@ class Watch:
         records = []
         for line in lines:
             with suppress(ValidationError):
-                records.append(parse(line))
+                records.append(redacted(parse(line), self._redaction))
         if records:
             call = self._calls.setdefault(path, WatchedCall(records[0].call_uuid))
             for record in records:

@@ -11,15 +11,18 @@ import pytest
 
 from fsbot.errors import UserError
 from fsbot.transcript.journal import Journal, journal_path, line_of
-from fsbot.transcript.library import find
+from fsbot.transcript.library import find, records_of
 from fsbot.transcript.records import (
+    Alternative,
     EndOfTranscript,
     Failure,
     Mark,
     Record,
+    SpokenWord,
     StartOfTranscript,
     Transcription,
 )
+from fsbot.transcript.redaction import Redaction
 
 ONE = "1ad22dfd-de6d-4de5-8f94-483111e7e880"
 TWO = "1ad99999-de6d-4de5-8f94-483111e7e880"
@@ -165,6 +168,43 @@ def test_what_was_said_is_found(transcripts: Path) -> None:
     assert fsbot(transcripts, "grep", "conseiller", "--side", "caller")[:2] == (1, "")
     assert fsbot(transcripts, "grep", "conseiller", "--since", "2026-11-24")[:2] == (1, "")
     assert fsbot(transcripts, "grep", "conseiller", "--since", "2026-11-23")[0] == 0
+
+
+def test_what_is_to_be_taken_out_is_taken_out_of_older_journals(tmp_path: Path) -> None:
+    texts = ("Ma", "carte", "est", "4970", "1000", "0000", "0006.")
+    words = tuple(
+        SpokenWord(word=text, start_time=n, end_time=n + 0.5, confidence=0.5)
+        for n, text in enumerate(texts)
+    )
+    spoken = Alternative(transcript=" ".join(texts), confidence=0.5, words=words)
+    final = said(ONE, 2, "caller", 0.0, " ".join(texts))
+    live = said(ONE, 3, "callee", 9.0, "le 4970 1000", final=False)
+    journal = Journal(journal_path(tmp_path, ONE, ANSWERED))
+    for record in (
+        beginning(ONE),
+        final.model_copy(update={"alternatives": (spoken,)}),
+        live.model_copy(update={"alternatives": (spoken,), "tentative": "0000 0006"}),
+    ):
+        journal.append(line_of(record))
+    journal.close()
+    assert "4970" in fsbot(tmp_path, "show", ONE)[1]
+    _, out, _ = fsbot(tmp_path, "show", ONE, "--redact", "card")
+    assert "Ma carte est [card]." in out
+    assert "le [number] [number] …" in out
+    (exported,) = json.loads(
+        fsbot(tmp_path, "export", ONE, "--format", "json", "--redact", "card")[1]
+    )
+    assert exported["text"] == "Ma carte est [card]."
+    assert exported["words"][-1] == {
+        "word": "[card].",
+        "start_time": 3.0,
+        "end_time": 6.5,
+        "confidence": 0.5,
+    }
+    assert fsbot(tmp_path, "grep", "4970")[0] == 0
+    assert fsbot(tmp_path, "grep", "4970", "--redact", "card")[0] == 1
+    for record in records_of(journal.path, Redaction(["card"])):
+        assert not any(digits in record.model_dump_json() for digits in ("4970", "1000", "0006."))
 
 
 @pytest.mark.parametrize(

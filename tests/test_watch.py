@@ -20,6 +20,7 @@ from fsbot.transcript.records import (
     StartOfTranscript,
     Transcription,
 )
+from fsbot.transcript.redaction import Redaction
 from fsbot.watch import SHOWN_AFTER_END, Watch, plain_lines, screen
 
 NOW = time.time()
@@ -135,6 +136,14 @@ def test_an_utterance_may_begin_before_the_final_text_of_the_one_before(tmp_path
     watch = Watch(tmp_path)
     watch.look()
     assert "caller  Un. deux" in shown(watch)
+
+
+def test_what_is_to_be_taken_out_of_older_journals_is_not_shown(tmp_path: Path) -> None:
+    append(tmp_path, start(), said("le 06", "12"), said("le 06 12 34 56 78", final=True))
+    watch = Watch(tmp_path, redaction=Redaction(["phone"]))
+    lines = [line for record in watch.look() for line in plain_lines(record)]
+    assert lines[-1].endswith("caller: le [phone]")
+    assert "caller  le [phone]" in shown(watch)
 
 
 def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:

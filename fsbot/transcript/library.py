@@ -1,11 +1,13 @@
 """The journals that are there: found by a call's UUID, or gone through one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fsbot.engine.events import Word, joined
 from fsbot.errors import UserError
 from fsbot.transcript.journal import read_what_is_sound
-from fsbot.transcript.records import Record
+from fsbot.transcript.records import Alternative, Record, SpokenWord, Transcription
+from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
 _MOST_NAMED = 5
 
@@ -41,8 +43,8 @@ def journals(transcripts: Path) -> Iterator[Path]:
     yield from sorted(transcripts.glob("????-??-??/*.jsonl"))
 
 
-def records_of(path: Path) -> list[Record]:
-    """A journal's records. Raises UserError."""
+def records_of(path: Path, redaction: Redaction = NO_REDACTION) -> list[Record]:
+    """A journal's records. redaction: what is taken out of them. Raises UserError."""
     try:
         records = read_what_is_sound(path)
     except OSError as error:
@@ -51,4 +53,46 @@ def records_of(path: Path) -> list[Record]:
         raise UserError(
             f"{path} holds no records of fsbot", "A journal ends in .jsonl, a record in each line."
         )
-    return records
+    return [redacted(record, redaction) for record in records]
+
+
+def redacted(record: Record, redaction: Redaction) -> Record:
+    """A record that may have been written before `transcripts.redact` was set, as it would be
+    written now. Of live text each record is judged by itself."""
+    if not isinstance(record, Transcription) or not redaction.categories:
+        return record
+    take_out = redaction.final if record.is_final else redaction.live
+
+    def left_of(text: str, words: Sequence[SpokenWord] = ()) -> tuple[Word, ...]:
+        known = [Word(each.word, each.start_time, each.end_time, each.confidence) for each in words]
+        if joined(known, record.language_code) != text:
+            known = [Word(word, 0.0, 0.0, 0.0) for word in text.split()]
+        return take_out(known)
+
+    def text_of(text: str, words: Sequence[SpokenWord] = ()) -> str:
+        return joined(left_of(text, words), record.language_code)
+
+    said = record.alternatives[0].words if record.is_final and record.alternatives else ()
+    alternatives = tuple(
+        Alternative(
+            transcript=text_of(each.transcript, each.words),
+            confidence=each.confidence,
+            words=tuple(
+                SpokenWord(
+                    word=word.text,
+                    start_time=word.start,
+                    end_time=word.end,
+                    confidence=round(word.probability, 4),
+                )
+                for word in left_of(each.transcript, each.words)
+            ),
+        )
+        for each in record.alternatives
+    )
+    return record.model_copy(
+        update={
+            "text": text_of(record.text, said),
+            "tentative": text_of(record.tentative),
+            "alternatives": alternatives,
+        }
+    )
