@@ -66,6 +66,7 @@ class Call:
         for leg in self.legs:
             if leg.has_media and not leg.held:
                 self._record_frame(leg)
+            leg.run_script()
         self._ticks += 1
         leg = self.legs[0]
         if not leg.answered:

@@ -6,6 +6,7 @@ inbound leg), bridged_call.esl (a B leg) and codec_reneg.esl (an originated leg)
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,6 +119,10 @@ class Leg:
     hold_total: int = 0
     recordings: dict[str, Recording] = field(default_factory=dict)
     recorded: list[Recording] = field(default_factory=list)
+    on_input: Callable[[SwitchEvent], object] | None = None
+    """The input callback of a script that runs on it."""
+    queued: deque[SwitchEvent] = field(default_factory=deque)
+    """Events that clients have sent to the channel itself, until a script takes them."""
 
     def __post_init__(self) -> None:
         self.call_uuid = self.call_uuid or self.uuid
@@ -234,6 +239,11 @@ class Leg:
             (f"{prefix}-Privacy-Hide-Number", "false"),
         ]
         return pairs
+
+    def run_script(self) -> None:
+        """20 ms of a script that plays or sleeps: one event (switch_ivr_sleep in switch_ivr.c)."""
+        if self.on_input is not None and self.queued:
+            self.on_input(self.queued.popleft())
 
     # -- states ------------------------------------------------------------------------------
 

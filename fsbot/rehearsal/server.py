@@ -237,7 +237,7 @@ class RehearsalSwitch:
         """A client's `sendevent`; returns its Event-UUID.
 
         With a live channel's Unique-ID the channel swallows it: a parked one gives it back
-        without Event-Name and with its own data, any other keeps it for good.
+        without Event-Name and with its own data, any other keeps it for its script.
         """
         identity = str(uuid.uuid4())
         line, pairs = fold_carriage_returns(f"sendevent {name}".rstrip(), command.headers.items())
@@ -255,7 +255,9 @@ class RehearsalSwitch:
             core = self.core.headers("CUSTOM")
             core[0] = ("Event-Name", kind)
             self.fire(SwitchEvent(kind, headers + core, command.body, subclass))
-        elif found[1].application[0] == "park":
+        elif found[1].application[0] != "park" or found[1].on_input is not None:
+            found[1].queued.append(SwitchEvent(kind, headers, command.body, subclass))
+        else:
             dump = found[1].dump().headers.items()
             start = [key for key, _ in dump].index("Channel-State")
             self.fire(SwitchEvent(kind, [*headers, *dump[start:]], command.body, subclass))

@@ -5,6 +5,7 @@ import re
 import pytest
 from raw_client import CAPTURES, RawClient, capture_events, capture_messages, speech
 
+from fsbot.rehearsal.events import SwitchEvent
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 
@@ -94,3 +95,28 @@ def test_what_clients_sent_can_be_inspected(switch: RehearsalSwitch, client: Raw
     assert event.body == b'{"text": ""}'
     assert switch.custom_events("fsbot::transcription", "u2") == []
     assert switch.received_per_kind == {"fsbot::transcription": 1}
+
+
+@pytest.mark.parametrize("playing", [True, False], ids=["in a playback", "parked"])
+def test_an_event_for_a_channel_is_its_scripts(
+    playing: bool, switch: RehearsalSwitch, client: RawClient
+) -> None:
+    client.login().request("event plain ALL")
+    leg = switch.place(CallScript(speech(5, stereo=playing))).legs[0]
+    seen: list[tuple[str, str]] = []
+
+    def on_input(event: SwitchEvent) -> None:
+        seen.append((event.name, event.headers.get("Speech-Type")))
+
+    if not playing:
+        leg.on_input = on_input
+    kinds = ["begin-speaking", "detected-speech"]
+    for kind in kinds:
+        client.request(
+            "sendevent DETECTED_SPEECH", [("Unique-ID", leg.uuid), ("Speech-Type", kind)]
+        )
+    # A channel that plays has kept what came before its script listened.
+    leg.on_input = on_input
+    assert switch.wait(lambda: len(seen) == 2, 5)
+    assert seen == [("DETECTED_SPEECH", kind) for kind in kinds]
+    assert not [event for event in client.events if event.headers.get("Speech-Type")]
