@@ -3,6 +3,8 @@
 google_transcribe: the events of mod_google_transcribe (drachtio-freeswitch-modules), with the
 channel's Unique-ID, by which its clients know the channel. `sendevent` would hand such an event to
 the channel itself, where nobody sees it (mod_event_socket.c), so FreeSWITCH's mod_lua fires it.
+No media-bugname: jambonz drops events with another one than its own (lib/tasks/task.js), and takes
+those without.
 
 detected_speech: FreeSWITCH's own DETECTED_SPEECH, handed to the channel on purpose: the input
 callback of a script that runs on it gets the event (switch_ivr_play_say.c), as if `detect_speech`
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
+from fsbot.switch.recording import UnsafeUuid, check_uuid
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
@@ -38,7 +41,12 @@ class Order:
 
 
 def orders_of(record: Record, modes: Collection[Mode]) -> list[Order]:
-    """What is to be sent behind the record's own event. Its call_uuid has passed check_uuid."""
+    """What is to be sent behind the record's own event. Nothing for a call_uuid that is none: it
+    becomes Lua, and in a journal that is read again it is whatever stands there."""
+    try:
+        check_uuid(record.call_uuid)
+    except UnsafeUuid:
+        return []
     orders = [_google(record)] if "google_transcribe" in modes else []
     orders += [_detected(record)] if "detected_speech" in modes else []
     return [order for order in orders if order is not None]
@@ -46,9 +54,12 @@ def orders_of(record: Record, modes: Collection[Mode]) -> list[Order]:
 
 def _google(record: Record) -> Order | None:
     match record:
-        case StartOfTranscript(recording=1) | EndOfTranscript() | EndOfUtterance():
+        case StartOfTranscript(recording=1) | EndOfTranscript():
             return _fired_by_lua(record, record.kind, {})
-        case StartOfSpeech(confirmed=False):
+        # These have no body that could tell the side: the module means the channel's own.
+        case EndOfUtterance(channel_tag=1):
+            return _fired_by_lua(record, record.kind, {})
+        case StartOfSpeech(channel_tag=1, confirmed=False, echo=False):
             return _fired_by_lua(record, "vad_detected", {})
         case Transcription() if record.alternatives and record.alternatives[0].transcript:
             body = {
@@ -56,6 +67,7 @@ def _google(record: Record) -> Order | None:
                 "is_final": record.is_final,
                 "language_code": record.language_code,
                 "channel_tag": record.channel_tag,
+                "result_end_time": round(record.end * 1000),
                 "alternatives": [each.model_dump() for each in record.alternatives],
             }
             return _fired_by_lua(record, "transcription", body)
@@ -69,7 +81,6 @@ def _fired_by_lua(record: Record, name: str, body: dict[str, object]) -> Order:
         "Unique-ID": record.call_uuid,
         "transcription-vendor": "google",
         "transcription-session-finished": finished,
-        "media-bugname": "fsbot",
     }
     script = [f'local e=freeswitch.Event("CUSTOM","google_transcribe::{name}")']
     script += [f'e:addHeader("{key}","{value}")' for key, value in headers.items()]

@@ -157,11 +157,11 @@ class EventPublisher:
         """A method of its own, so that a waiting publisher holds nothing of a call that is over."""
         event, delivered, again = self._waiting[0]
         self._deliver(event, again)
-        for order in event.orders:
-            self._send(order)
         self._waiting.popleft()
         self.confirmed[event.subclass.removeprefix("fsbot::")] += 1
         delivered()
+        for order in event.orders:
+            self._send(order)
 
     def _send(self, order: Order) -> None:
         """Once: what is lost here is still in the event before it, and in the journal."""
@@ -170,6 +170,10 @@ class EventPublisher:
             answer = reply.text if reply.content_type == "api/response" else reply.reply_text
         except EslError as error:
             answer = f"-ERR {error}"
+        except Exception:
+            # It costs neither the events of fsbot's own nor the publisher.
+            log.exception("event in another shape cannot be sent", mode=order.mode)
+            return
         # What a command without output is answered: mod_event_socket.c.
         failed = answer.startswith("-") and not answer.startswith("-ERR no reply")
         if failed and order.mode not in self._refused:

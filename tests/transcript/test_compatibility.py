@@ -10,8 +10,8 @@ from examples import one_of_each
 
 from fsbot.rehearsal.api import Api
 from fsbot.rehearsal.server import RehearsalSwitch
-from fsbot.transcript.compatibility import orders_of
-from fsbot.transcript.records import Alternative, Transcription
+from fsbot.transcript.compatibility import Mode, orders_of
+from fsbot.transcript.records import Alternative, StartOfSpeech, Transcription
 
 EVIL = '") os.execute("id") --[[ ]] ${hostname} </input><x y="1">\n\n\x00é'
 
@@ -45,9 +45,25 @@ def test_a_text_is_text_in_xml(text: str) -> None:
     assert root.findtext("interpretation/input") == "".join(filter(str.isprintable, text))
 
 
-def test_what_the_callee_says_is_not_the_channels_speech() -> None:
-    record = final("Bonjour.").model_copy(update={"channel_tag": 2})
-    assert orders_of(record, ["detected_speech"]) == []
+def test_what_the_channel_hears_is_not_its_speech() -> None:
+    """A robot's own voice interrupts no robot; of its text the module's clients see the side."""
+    heard = [record.model_copy(update={"channel_tag": 2}) for record in one_of_each()]
+    assert not any(orders_of(record, ["detected_speech"]) for record in heard)
+    fired = [order.line for record in heard for order in orders_of(record, ["google_transcribe"])]
+    kinds = re.findall(r'"google_transcribe::(\w+)"', " ".join(fired))
+    assert kinds == ["start_of_transcript", "transcription", "end_of_transcript"]
+
+
+def test_an_echo_is_not_the_channels_speech() -> None:
+    began = next(each for each in one_of_each() if isinstance(each, StartOfSpeech))
+    modes: list[Mode] = ["google_transcribe", "detected_speech"]
+    assert len(orders_of(began, modes)) == 2
+    assert orders_of(began.model_copy(update={"echo": True}), modes) == []
+
+
+def test_a_journal_that_somebody_has_edited_brings_no_lua() -> None:
+    evil = final("Oui.").model_copy(update={"call_uuid": EVIL})
+    assert orders_of(evil, ["google_transcribe", "detected_speech"]) == []
 
 
 def test_the_stand_in_fires_what_the_script_says() -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -8,6 +9,7 @@ from examples import UUID, one_of_each, start_of_transcript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import ConnectionLost
+from fsbot.transcript.compatibility import Order
 from fsbot.transcript.esl_events import CustomEvent, EventPublisher, event_of
 from fsbot.transcript.records import EndOfTranscript
 
@@ -140,6 +142,25 @@ def test_an_event_that_can_never_be_sent_holds_up_no_other(
     publisher.publish(event_of(start_of_transcript(2), UUID))
     assert publisher.drain(10)
     assert numbers() == [("2", "")]
+
+
+def test_another_shape_that_cannot_be_sent_costs_no_event(
+    publisher: EventPublisher, switch: RehearsalSwitch, numbers: Callable[[], list[tuple[str, str]]]
+) -> None:
+    """What is sent behind an event comes after its bookkeeping, whatever becomes of it."""
+    confirmed: list[int] = []
+    arrived: list[int] = []
+    switch.api._commands["late"] = lambda arguments: str(arrived.append(len(confirmed)))
+    orders = (
+        Order("google_transcribe", "api no\0line"),
+        Order("google_transcribe", "api late"),
+    )
+    event = replace(event_of(start_of_transcript(1), UUID), orders=orders)
+    publisher.publish(event, lambda: confirmed.append(1))
+    publisher.publish(event_of(start_of_transcript(2), UUID))
+    assert publisher.drain(10)
+    assert arrived == [1]
+    assert numbers() == [("1", ""), ("2", "")]
 
 
 def test_a_closed_publisher_sends_nothing_more(
