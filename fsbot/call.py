@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import gevent
 import structlog
@@ -21,7 +20,7 @@ from fsbot.engine.events import (
 from fsbot.engine.options import StreamOptions
 from fsbot.engine.orders import StreamHandle
 from fsbot.engine.position import START, StreamPosition
-from fsbot.house import House
+from fsbot.house import House, OpenedJournal
 from fsbot.listening import LagAlarm, Listening, channels_of
 from fsbot.marks import Marks
 from fsbot.masking import Masking
@@ -30,8 +29,8 @@ from fsbot.studio import LegGone, Plan
 from fsbot.switch.legs import Leg
 from fsbot.switch.masks import MaskChange
 from fsbot.switch.recording import RecordingRefused
-from fsbot.transcript.journal import Journal
 from fsbot.transcript.ledger import Ledger
+from fsbot.transcript.position import TranscriptPosition
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
@@ -219,31 +218,33 @@ class Call:
             opened = self._house.open_journal(self.uuid, self._zero, self._unfinished)
             if self._unfinished is None:
                 self._positions = opened.numbered_on
-            self._transcribe(opened.journal, opened.first_sequence)
+            self._transcribe(opened)
         finally:
             self._recorder.close()
             self.ended.set()
             self._on_end(self)
 
-    def _transcribe(self, journal: Journal | Path, first_sequence: int) -> None:
+    def _transcribe(self, opened: OpenedJournal) -> None:
         self._ledger = Ledger(
             self.uuid,
             self.leg.call_uuid,
-            journal,
+            opened.journal,
             self._house.publisher,
             self._house.backlog,
             self._complain,
             self._house.settled,
         )
         if self._house.channel_variables:
-            variables = ChannelVariables(self._house.studio.link, self.uuid, self._ledger.path)
+            known = opened.before.words.values() if self._unfinished is not None else ()
+            link, path = self._house.studio.link, self._ledger.path
+            variables = ChannelVariables(link, self.uuid, path, sum(known))
             self.audience.append(variables.hear)
         self._transcript = TranscriptWriter(
             self.uuid,
             self._zero,
             self._wall,
             self._put,
-            first_sequence,
+            opened.first_sequence,
             hides=self._masking.hides,
             redaction=self._house.redaction,
         )
@@ -251,7 +252,7 @@ class Call:
             self._transcript.words = dict(self._unfinished.position.words)
             self._ledger.fire_again(self._unfinished.records)
         try:
-            self._listen()
+            self._listen(opened.before)
         except RecordingRefused as error:
             self._because("hangup" if error.reply.startswith(_NO_LEG) else "refused")
             self._complain("recording_refused", str(error))
@@ -275,9 +276,9 @@ class Call:
         for hear in list(self.audience):
             hear(record)
 
-    def _listen(self) -> None:
+    def _listen(self, before: TranscriptPosition) -> None:
         """From the first recording to the last word."""
-        self._choose_language()
+        self._choose_language(before)
         if self._unfinished is None:
             self._recorder.start()
         else:
@@ -319,11 +320,13 @@ class Call:
             )
         self._ledger.close(whole=not self._given_up)
 
-    def _choose_language(self) -> None:
+    def _choose_language(self, before: TranscriptPosition) -> None:
         wish = self.leg.language
-        if not wish and self._unfinished is not None:
-            self._language = self._unfinished.position.recordings[-1].language_code
-        if wish:
+        # The variable may hold what fsbot has set itself: the language of the latest final text.
+        own = wish in before.languages.values() if wish else self._unfinished is not None
+        if own and before.recordings:
+            self._language = before.recordings[-1].language_code
+        elif wish:
             try:
                 self._language = self._house.known_language(wish)
             except ValueError as error:

@@ -30,11 +30,13 @@ log = structlog.get_logger("fsbot.bot")
 @dataclass(frozen=True, slots=True)
 class OpenedJournal:
     """journal: its path while it can't be opened. first_sequence: number of the next record.
-    numbered_on: by side, where a new tape begins to number its utterances."""
+    numbered_on: by side, where a new tape begins to number its utterances. before: what the journal
+    held."""
 
     journal: Journal | Path
     first_sequence: int
     numbered_on: dict[SideName, StreamPosition]
+    before: TranscriptPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,9 @@ class House:
             numbers.append(journal.next_sequence)
         if earlier:
             numbers.append(earlier[-1].sequence + 1)
-        positions = TranscriptPosition.of(earlier).positions
-        numbered_on = {side: StreamPosition(last.number) for side, last in positions.items()}
-        return OpenedJournal(journal, max(numbers), numbered_on)
+        before = TranscriptPosition.of(earlier)
+        numbered_on = {side: StreamPosition(last.number) for side, last in before.positions.items()}
+        return OpenedJournal(journal, max(numbers), numbered_on, before)
 
     def publish_failure(self, uuid: str, error: str, message: str) -> None:
         """A `fsbot::error` that belongs to no transcript, and so has no number of its own.

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from bench import PATIENCE, Bench, Listener, as_sent, errors, finals, likeness
+from bench import PATIENCE, Bench, Listener, as_sent, errors, finals, likeness, of_kind
 
 from fsbot.rehearsal.events import SwitchEvent
 from fsbot.rehearsal.script import CallScript
@@ -14,6 +14,7 @@ from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.switch.codec import Event
 from fsbot.switch.connection import Connection
+from fsbot.transcript.records import StartOfTranscript
 
 LogLines = list[dict[str, object]]
 GOOGLE = [
@@ -168,3 +169,19 @@ def test_what_a_cdr_finds_on_the_channel(
         "fsbot_words": str(words),
         "fsbot_language": "fr",
     }
+
+
+def test_a_language_that_fsbot_has_set_itself_is_no_wish(
+    bench: Bench, switch: RehearsalSwitch, utterance: Sound
+) -> None:
+    """The next run of the bot finds it on the channel."""
+    bench.start(engine={"language": "auto"})
+    call = switch.place(CallScript(utterance, tail=PATIENCE))
+    bench.wait(lambda: call.legs[0].variables.get("fsbot_language"))
+    bench.stop()
+    bench.start(engine={"language": "auto"})
+    bench.wait(lambda: len(of_kind(bench.journal(call.uuid), StartOfTranscript)) == 2)
+    call.hang_up()
+    begun = of_kind(bench.transcript(call.uuid), StartOfTranscript)
+    assert call.legs[0].variables["fsbot_language"] == "fr"
+    assert [record.language_code for record in begun] == ["auto", "auto"]
