@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fsbot.switch.codec import Event
     from fsbot.switch.connection import Connection
 
-HOST = "127.0.0.1"
 SUBCLASSES = tuple(
     f"fsbot::{kind}"
     for kind in (
@@ -144,6 +143,7 @@ class _Demo:
         from gevent.queue import Queue
 
         from fsbot.bot import Bot
+        from fsbot.rehearsal.private import HOST, private_settings
         from fsbot.rehearsal.server import RehearsalSwitch
 
         self.interrupted = False
@@ -153,7 +153,8 @@ class _Demo:
         self._password = secrets.token_urlsafe()
         self._switch = RehearsalSwitch(HOST, 0, self._password)
         self._switch.start()
-        self._bot = Bot(_own_settings(settings, self._switch.port, self._password, folder), engine)
+        own = private_settings(settings, self._switch.port, self._password, folder)
+        self._bot = Bot(own, engine)
 
     def play(self, console: Console) -> Tally:
         """The whole call; what was heard of it."""
@@ -179,6 +180,7 @@ class _Demo:
 
     def _listener(self) -> Connection:
         """A second client of the event socket, as a robot would be."""
+        from fsbot.rehearsal.private import HOST
         from fsbot.switch.connection import Connection
 
         connection = Connection(HOST, self._switch.port, self._password)
@@ -219,21 +221,6 @@ class _Demo:
                 bot.get()  # raises what ended it
             if call.finished and time.monotonic() - last_news > LONGEST_SILENCE:
                 raise RuntimeError(f"no end_of_transcript within {LONGEST_SILENCE:g} s")
-
-
-def _own_settings(settings: Settings, port: int, password: str, folder: Path) -> Settings:
-    from pydantic import SecretStr
-
-    from fsbot.settings import Esl, Recordings, Settings, Transcripts
-
-    return Settings(
-        esl=Esl(host=HOST, port=port, password=SecretStr(password)),
-        recordings=Recordings(directory=folder / "recordings", retention="forever", min_free=0),
-        transcripts=Transcripts(directory=folder / "transcripts"),
-        engine=settings.engine,
-        vad=settings.vad,
-        log=settings.log,
-    )
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import pytest
 
 from fsbot import __version__, cli
 from fsbot.catalogue import all_settings
+from fsbot.commands import COMMANDS, Command
 from fsbot.errors import UserError
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.upper().startswith("FSBOT_")}
@@ -53,7 +54,7 @@ def modules_after(*argv: str) -> set[str]:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for name, command in cli.COMMANDS.items():
+    for name, command in COMMANDS.items():
         assert name in text
         assert command.summary.split()[0] in text
 
@@ -67,15 +68,15 @@ def test_settings_do_not_import_torch(argv: list[str]) -> None:
     assert not modules_after(*argv) & {"torch", "whisper", "numpy", "fsbot.bot"}
 
 
-@pytest.mark.parametrize("name", list(cli.COMMANDS))
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_help_of_each_command_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: fsbot {name}")
-    assert f"examples:\n{cli.COMMANDS[name].examples}" in text
+    assert f"examples:\n{COMMANDS[name].examples}" in text
 
 
-@pytest.mark.parametrize("name", list(cli.COMMANDS))
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_examples_use_flags_that_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main([name, "--help"])
     before, _, examples = capsys.readouterr().out.partition("examples:")
@@ -84,7 +85,7 @@ def test_examples_use_flags_that_exist(name: str, capsys: pytest.CaptureFixture[
             assert word in before.replace(",", " ").split()
 
 
-@pytest.mark.parametrize("name", [n for n, c in cli.COMMANDS.items() if c.start_with])
+@pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if c.start_with])
 def test_commands_with_settings_have_a_flag_for_each(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,18 +153,18 @@ def test_incomplete_command_lines_exit_2(
     assert "usage: fsbot" in capsys.readouterr().err
 
 
-def raising(error: BaseException) -> cli.Command:
+def raising(error: BaseException) -> Command:
     def start(module: object, args: object) -> int:
         raise error
 
-    return cli.Command("fails", "fsbot.errors", "", own_arguments=False, start=start)
+    return Command("fails", "fsbot.errors", "", own_arguments=False, start=start)
 
 
 def test_user_error_gives_message_remedy_and_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = UserError("no \x1b[31mmodel", "set engine.model", exit_code=4)
-    monkeypatch.setitem(cli.COMMANDS, "fail", raising(error))
+    monkeypatch.setitem(COMMANDS, "fail", raising(error))
     assert cli.main(["fail"]) == 4
     assert capsys.readouterr().err == "fsbot: no \\x1b[31mmodel\n  set engine.model\n"
 
@@ -171,7 +172,7 @@ def test_user_error_gives_message_remedy_and_its_exit_code(
 def test_interrupt_is_quiet(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "fail", raising(KeyboardInterrupt()))
+    monkeypatch.setitem(COMMANDS, "fail", raising(KeyboardInterrupt()))
     assert cli.main(["fail"]) == 130
     assert capsys.readouterr() == ("", "")
 
@@ -179,7 +180,7 @@ def test_interrupt_is_quiet(
 def test_other_errors_keep_their_traceback_and_ask_for_a_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "fail", raising(ZeroDivisionError("oh")))
+    monkeypatch.setitem(COMMANDS, "fail", raising(ZeroDivisionError("oh")))
     assert cli.main(["fail"]) == 1
     *trace, last = capsys.readouterr().err.splitlines()
     assert trace[0].startswith("Traceback")
@@ -206,9 +207,9 @@ def test_reader_that_goes_away_is_no_error(argv: list[str]) -> None:
 
 def test_broken_pipe_of_a_socket_is_not_taken_for_stdouts() -> None:
     script = (
-        "import sys; from fsbot import cli\n"
+        "import sys; from fsbot import cli; from fsbot.commands import COMMANDS, Command\n"
         "def start(module, args): raise BrokenPipeError(32, 'Broken pipe')\n"
-        "cli.COMMANDS['fail'] = cli.Command('fails', 'fsbot.errors', '', False, start)\n"
+        "COMMANDS['fail'] = Command('fails', 'fsbot.errors', '', False, start)\n"
         "sys.exit(cli.main(['fail']))"
     )
     done = subprocess.run(

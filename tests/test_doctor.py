@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import signal
 import socket
 import stat
@@ -296,9 +295,7 @@ def test_a_call_with_a_hole(doctor: Doctor, switch: RehearsalSwitch) -> None:
     call = switch.place(CallScript(load_sound(SOUND), actions=(Hold(1.0), Unhold(1.5))))
     seen = doctor("--call", call.uuid)
     assert seen.failed() == ["growth"]
-    longest = re.search(r"at most (\d+) ms without", seen["growth"]["message"])
-    assert longest is not None
-    assert int(longest[1]) >= 400
+    assert "60 ms" in seen["growth"]["message"]
 
 
 @pytest.mark.parametrize("uuid", ["no-such-call", "../../etc", "a b"])
@@ -425,6 +422,16 @@ def test_a_gap_in_which_the_doctor_was_not_looking_either() -> None:
     assert judge(seen, 64_000).status is Status.WARNING
     seen.stalls = {0.5: 0.18}
     assert judge(seen, 64_000).status is Status.FAILED
+
+
+def test_what_came_while_the_doctor_was_not_looking_was_not_buffered() -> None:
+    times = [0.02 * step for step in range(100)]
+    sizes = [Change(at, round(64_000 * at) + 1280) for at in times if not 0.5 < at < 0.9]
+    seen = Observation(0.0, 2.0, True, sizes)
+    assert "at once" in judge(seen, 64_000).message
+    seen.stalls[sizes[25].at] = 0.1
+    seen.stalls[sizes[26].at] = 0.28
+    assert "at once" not in judge(seen, 64_000).message
 
 
 def test_another_rate_than_was_asked_for() -> None:

@@ -117,11 +117,11 @@ def judge(seen: Observation, byte_rate: int) -> Finding:
     )
     if first <= FIRST_GROWTH_SECONDS and gap <= LONGEST_GAP_SECONDS:
         return _rate_finding(message, measured, byte_rate)
-    if _largest(seen) > BUFFER_BYTES:
+    if (largest := _largest(seen, byte_rate)) > BUFFER_BYTES:
         return Finding(
             CHECK,
             Status.FAILED,
-            f"{message}, up to {_largest(seen)} at once",
+            f"{message}, up to {largest:.0f} at once",
             "FreeSWITCH ignores the variables of uuid_record and buffers (those before 1.8.6 do): "
             "update it, or run `global_setvar enable_file_write_buffering=false` there.",
         )
@@ -163,6 +163,12 @@ def _byte_rate(seen: Observation) -> float:
     return (last.size - first.size) / (last.at - first.at)
 
 
-def _largest(seen: Observation) -> int:
-    sizes = [0] + [change.size for change in seen.changes]
-    return max(after - before for before, after in pairwise(sizes))
+def _largest(seen: Observation, byte_rate: int) -> float:
+    """Most bytes that came at once, but for those of moments in which we did not get to look."""
+    changes = [Change(seen.accepted_at, 0), *seen.changes]
+    return max(
+        after.size
+        - before.size
+        - byte_rate * sum(late for at, late in seen.stalls.items() if before.at < at <= after.at)
+        for before, after in pairwise(changes)
+    )

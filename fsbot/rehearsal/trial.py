@@ -20,13 +20,13 @@ import gevent
 import numpy as np
 from gevent import socket
 from gevent.queue import Empty, Queue
-from pydantic import SecretStr
 
 from fsbot.log import printable
+from fsbot.rehearsal.private import HOST, private_settings
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import IDLE_SAMPLE, Sound, load_sound
-from fsbot.settings import Esl, Recordings, RobotSection, Settings, Transcripts
+from fsbot.settings import RobotSection, Settings
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
@@ -40,7 +40,6 @@ from fsbot.transcript.records import (
 if TYPE_CHECKING:
     from fsbot.switch.codec import Event
 
-HOST = "127.0.0.1"
 SUBCLASSES = (
     "start_of_transcript",
     "start_of_speech",
@@ -189,7 +188,7 @@ class _Trial:
         self._switch.start()
         self._port = _free_port()
         section = RobotSection(file=robot, host=HOST, port=self._port, voice=settings.robot.voice)
-        own = _own_settings(settings, self._switch.port, self._password, section, folder)
+        own = private_settings(settings, self._switch.port, self._password, folder, section)
         self._bot = Bot(own, make_engine(own))
         self._news: Queue[tuple[Event, float]] = Queue()
         self._seen: set[int] = set()
@@ -267,17 +266,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _own_settings(
-    settings: Settings, port: int, password: str, robot: RobotSection, folder: Path
-) -> Settings:
-    return Settings(
-        esl=Esl(host=HOST, port=port, password=SecretStr(password)),
-        recordings=Recordings(directory=folder / "recordings", min_free=0),
-        transcripts=Transcripts(directory=folder / "transcripts"),
-        engine=settings.engine,
-        vad=settings.vad,
-        robot=robot,
-        log=settings.log,
-    )

@@ -39,7 +39,7 @@ def brisk_voice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_in_fsbots_own_process(speech_model: object) -> None:
     assert find_file("base", None)
     told: list[str] = []
-    answers = try_robot(ROBOT, [NAME, DAY, YES], Settings(), told.append, pause=0.2)
+    answers = try_robot(ROBOT, [NAME, DAY, YES], Settings(), told.append)
     dialogue = "\n".join(told)
     robot = [line for line in told if "  robot   " in line]
     assert "Quel est votre nom" in robot[0]

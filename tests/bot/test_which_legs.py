@@ -89,8 +89,10 @@ def test_a_bot_that_comes_in_mid_call(
     assert spoken[-1].alternatives[0].words[-1].end_time == pytest.approx(
         turn["speech_end"], abs=0.5
     )
-    # A bot that is there soon hears the end of the sentence before, too.
-    assert likeness(joined(spoken), "Veuillez vérifier le numéro et essayer de nouveau") >= 0.5
+    # A bot that is there soon hears some of the sentence before, too.
+    said = "Veuillez vérifier le numéro et essayer de nouveau"
+    last = joined(spoken).split()[-len(said.split()) :]
+    assert likeness(" ".join(last), said) > 0.6
     start_of(bench, bridged.uuid)
     assert len(of_kind(bench.transcript(unanswered.uuid), StartOfTranscript)) == 1
     assert journals(bench) == {call.uuid, bridged.uuid, unanswered.uuid}
