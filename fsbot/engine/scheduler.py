@@ -28,6 +28,7 @@ from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.orders import Answer, Cancel, Feed, Finish, Open, Order, Rest, Stop, StreamHandle
 from fsbot.engine.stream import Stream
 from fsbot.engine.tasks import Close, Task, Update
+from fsbot.memory import return_free_memory
 
 log = structlog.get_logger("fsbot.engine")
 
@@ -68,6 +69,10 @@ LISTENING_INTERVAL = 0.03
 """Seconds between two rounds of listening, at least: 20 ms pieces of many streams, judged together,
 cost a fraction of what they cost one by one."""
 
+TRIM_SECONDS = 30.0
+"""Between two times that the memory which freed tensors have left behind goes back to the machine:
+10 to 20 ms of a worker. Without it the heap's holes make 280 MB of 190 in use within two hours."""
+
 
 @dataclass(slots=True)
 class EngineTimes:
@@ -107,6 +112,7 @@ class Engine:
         self._runs: list[_Run] = []
         self._idle_workers = workers
         self._listened = 0.0
+        self._trimmed = time.monotonic()
         self._stopping = False
         self._workers = [
             threading.Thread(target=self._work, name=f"fsbot-engine-{number}", daemon=True)
@@ -170,7 +176,13 @@ class Engine:
             started = time.perf_counter()
             results = self._infer([run.window for run in batch])
             self.tell(_Done(batch, results, time.perf_counter() - started))
+            self._trim()
         return bool(batch)
+
+    def _trim(self) -> None:
+        if time.monotonic() - self._trimmed >= TRIM_SECONDS:
+            self._trimmed = time.monotonic()
+            return_free_memory()
 
     def _infer(self, windows: Sequence[Window]) -> list[Decoded | Exception]:
         try:

@@ -1,8 +1,11 @@
 """Many streams, one worker: nobody's trouble is another's."""
 
+import platform
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +283,31 @@ def test_large_v3s_shape_goes_through_the_engine(large_babbler: SpeechModel) -> 
     check_contract(listener.wait())
     assert any(isinstance(event, WordsCommitted) for event in listener.events)
     running.stop()
+
+
+def resident_megabytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+def test_the_holes_of_the_heap_go_back_to_the_machine(
+    babbler: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsbot.engine.scheduler.TRIM_SECONDS", 0.0)
+    small_enough_for_the_heap = [np.ones(8_000) for _ in range(4_000)]
+    before = resident_megabytes()
+    # Those that stay keep the heap from shrinking by itself.
+    kept = small_enough_for_the_heap[::20]
+    del small_enough_for_the_heap
+    with_holes = resident_megabytes()
+    running, listener = Engine(babbler, EVERY_SECOND), Heard()
+    running.start()
+    stream = running.open(FRENCH, listener.take)
+    stream.feed(sound("utterance-fr"))
+    stream.finish()
+    listener.wait()
+    running.stop()
+    assert len(kept) == 200
+    assert with_holes > before - 50
+    assert resident_megabytes() < before - 150
