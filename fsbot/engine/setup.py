@@ -17,10 +17,14 @@ from fsbot.weights import load_model
 
 SEARCH_BEAMS = 5
 PATIENT_SILENCE = 0.4
-"""Seconds of vad.min_silence from which final texts are read with care, a search and the utterances
-before them: whoever waits for less wants to answer sooner than that is over."""
+"""Seconds of vad.min_silence from which final texts are read with care, a search, the utterances
+before them and seconds of padding: whoever waits for less wants to answer sooner than that is over.
+Without it 4 calls at a time on a CPU without VNNI have their final texts 0.14 s earlier at the
+median, and 1 to 2 points more of their words wrong."""
 
 CAREFUL_WINDOW = 15.0
+CAREFUL_PADDING = 4.0
+HASTY_PADDING = 1.0
 
 MOST_WORKERS = 8
 """More contend for memory, and for the scheduler's lock."""
@@ -39,6 +43,7 @@ def engine_options(settings: Settings) -> EngineOptions:
         beams=pace.beams,
         search_beams=SEARCH_BEAMS if careful else 1,
         final_window=CAREFUL_WINDOW if careful else 0.0,
+        padding=CAREFUL_PADDING if careful else HASTY_PADDING,
         lead_in=settings.vad.lead_in,
         max_utterance=settings.vad.max_utterance,
         min_audio=settings.engine.min_audio,
