@@ -116,10 +116,12 @@ class Dispatcher:
     # Transfers
 
     def _survivor(self, uuid: str, at: float) -> str:
-        """The leg on which the call of leg `uuid` goes on; empty if there is none, or if it is
-        recorded anyway."""
+        """The leg on which the call of leg `uuid` goes on; empty if there is none, or if what it
+        says is recorded anyway: on itself, or on the leg that it talks to by now."""
         survivor = self._bridges.survivor(uuid, at) if self._follow_transfer else ""
-        return "" if survivor and self.recorded_on(survivor) else survivor
+        partner = self._bridges.partner(survivor)
+        recorded = self.recorded_on(survivor) or (partner != uuid and self.recorded_on(partner))
+        return "" if recorded else survivor
 
     def _bridged(self, event: Event) -> None:
         """A leg talks to another one than before; or to one that another call records."""

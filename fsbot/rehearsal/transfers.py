@@ -2,15 +2,22 @@
 
 Measured with REFER, REFER with Replaces, uuid_transfer and uuid_bridge: a leg that transfers the
 other one is destroyed before that one is bridged to its new party; the other one is never hung up.
+But where a B leg transfers with Replaces, the leg on which it asked the new party outlives that
+bridge.
 """
 
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import gevent
+
 if TYPE_CHECKING:
     from fsbot.rehearsal.call import Call
     from fsbot.rehearsal.leg import Leg
+
+CONSULTING_SECONDS = 1.6
+"""From the new bridge to the end of the leg on which B has asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,23 @@ class BlindTransfer:
 
 @dataclass(frozen=True, slots=True)
 class AttendedTransfer:
-    """The A leg joins its B leg with the B leg of another call of its own, and is gone."""
+    """Who is in two calls joins the others of both, and is gone.
+
+    By A: the A leg of both, which leaves their B legs. By B: a telephone that is the B leg of one
+    and the A leg of the other; what it leaves is an A leg, and the other one's B leg.
+    """
 
     at: float
     other: "Call"
+    by: Literal["A", "B"] = "A"
 
     def perform(self, call: "Call") -> None:
+        if self.by == "A":
+            self._by_a(call)
+        else:
+            self._by_b(call)
+
+    def _by_a(self, call: "Call") -> None:
         (first, second), (consulting, target) = call.legs, self.other.legs
         _unbridge(self.other, consulting, target)
         for leg in (consulting, first):
@@ -58,10 +76,32 @@ class AttendedTransfer:
             _destroy(leg)
         call.legs.remove(first)
         self.other.legs.remove(consulting)
-        second.join(target, "originatee")
-        second.profile.callee_number = target.profile.destination
-        ends = [("Bridge-A-Unique-ID", second.uuid), ("Bridge-B-Unique-ID", target.uuid)]
-        second.emit("CHANNEL_BRIDGE", before=ends)
+        _bridge(second, target)
+
+    def _by_b(self, call: "Call") -> None:
+        (first, second), (consulting, target) = call.legs, self.other.legs
+        _unbridge(self.other, consulting, target)
+        second.hangup_cause = "NORMAL_CLEARING"
+        second.emit("CHANNEL_HANGUP")
+        _unbridge(call, first, second)
+        _destroy(second)
+        call.legs.remove(second)
+        self.other.legs.remove(consulting)
+        _bridge(first, target)
+        gevent.spawn_later(CONSULTING_SECONDS, _end_consulting, consulting)
+
+
+def _bridge(first: "Leg", second: "Leg") -> None:
+    first.join(second, "originatee")
+    first.profile.callee_number = second.profile.destination
+    ends = [("Bridge-A-Unique-ID", first.uuid), ("Bridge-B-Unique-ID", second.uuid)]
+    first.emit("CHANNEL_BRIDGE", before=ends)
+
+
+def _end_consulting(leg: "Leg") -> None:
+    leg.hangup_cause = "ATTENDED_TRANSFER"
+    leg.emit("CHANNEL_HANGUP")
+    _destroy(leg)
 
 
 def _unbridge(call: "Call", first: "Leg", second: "Leg") -> None:

@@ -88,6 +88,27 @@ def test_an_attended_transfer(
     assert of_kind(asked, EndOfTranscript)[0].reason == "hangup"
 
 
+def test_an_attended_transfer_by_b(
+    bench: Bench, switch: RehearsalSwitch, conversation: Sound, turn: dict[str, Any]
+) -> None:
+    """The asking leg ends after the bridge: what it leaves behind is in the first transcript."""
+    bench.start(recordings={"retention": "forever"})
+    call = switch.place(CallScript(conversation, bridged=True))
+    bench.wait(lambda: call.position > 100)
+    asking = switch.place(CallScript(silence(60, stereo=True), bridged=True))
+    asked_in = asking.uuid
+    bench.wait(lambda: call.position >= conversation.frames / 2)
+    AttendedTransfer(0.0, asking, "B").perform(call)
+    asked = bench.transcript(asked_in)
+    assert len(of_kind(asked, StartOfTranscript)) == 1
+    assert of_kind(asked, EndOfTranscript)[0].reason == "hangup"
+    bench.wait(lambda: said_by(bench.journal(call.uuid), "callee"))
+    assert len(of_kind(bench.journal(call.uuid), StartOfTranscript)) == 1
+    call.hang_up()
+    asking.hang_up()
+    check(bench.transcript(call.uuid), turn, "2002")
+
+
 def test_an_ordinary_end_is_no_transfer(bench: Bench, switch: RehearsalSwitch) -> None:
     bench.start(recordings={"retention": "forever"})
     script = CallScript(silence(20, stereo=True), bridged=True, actions=(HangUp(1.5),))
