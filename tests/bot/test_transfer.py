@@ -93,7 +93,7 @@ def test_an_attended_transfer_by_b(
 ) -> None:
     """The asking leg ends after the bridge: what it leaves behind is in the first transcript."""
     bench.start(recordings={"retention": "forever"})
-    call = switch.place(CallScript(conversation, bridged=True))
+    call = switch.place(CallScript(conversation, bridged=True, tail=60.0))
     bench.wait(lambda: call.position > 100)
     asking = switch.place(CallScript(silence(60, stereo=True), bridged=True))
     asked_in = asking.uuid
