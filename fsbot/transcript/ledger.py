@@ -191,6 +191,8 @@ class Ledger:
                 with self._writing:
                     sequence, line = self._unwritten[0]
                     in_thread(self._append, sequence, line)
+                    if not self._unwritten:
+                        return  # given up meanwhile
                     self._unwritten.popleft()
                     self._written = sequence
                     self._backlog.release(len(line))
