@@ -10,6 +10,7 @@ that it waits for. Source: FACTS.md 6, mod_event_socket.c, the capture outbound_
 """
 
 import errno
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,14 @@ LINGER_SECONDS = 10
 
 EVENTS = ("CHANNEL_HANGUP", "CHANNEL_EXECUTE_COMPLETE", "DTMF", "RECORD_START", "RECORD_STOP")
 """What control needs. `myevents` has all of the channel's and no RECORD_*."""
+
+NOT_PLAYED = frozenset({"FILE NOT FOUND", "PLAYBACK ERROR"})
+"""Responses of `playback` (mod_dptools.c). `speak` has none, whatever comes of it."""
+
+AT_ONCE = 0.05
+"""Seconds within which `speak` cannot have said a text."""
+
+_NO_VOICE = "over at once: FreeSWITCH may lack the engine or voice of robot.voice"
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """No HEARTBEAT comes on this connection: seconds after which a dead peer is noticed otherwise."""
@@ -77,6 +86,8 @@ class OutboundSession(Connection):
         self.on_digit: Callable[[str], object] = lambda digit: None
         self.leg: Leg
         self._running: dict[str, Execution] = {}
+        self._began = 0.0
+        """time.monotonic() at which the first of them began, or was asked for."""
         self.register_handle("*", self._on_event)
         self.register_handle("DISCONNECT", lambda event: self._channel_gone())
 
@@ -127,6 +138,8 @@ class OutboundSession(Connection):
         argument that is not one line.
         """
         execution = Execution()
+        if not self._running:
+            self._began = time.monotonic()
         self._running[execution.identity] = execution
         headers = [
             ("call-command", "execute"),
@@ -171,12 +184,26 @@ class OutboundSession(Connection):
             return
         match event.name:
             case "CHANNEL_EXECUTE_COMPLETE":
-                response = event.headers.get("Application-Response")
-                self._end(event.headers.get("Application-UUID"), response)
+                self._executed(event)
             case "DTMF":
                 self.on_digit(event.headers.get("DTMF-Digit"))
             case "CHANNEL_HANGUP":
                 self._channel_gone()
+
+    def _executed(self, event: Event) -> None:
+        identity = event.headers.get("Application-UUID")
+        response = event.headers.get("Application-Response")
+        now = time.monotonic()
+        took, self._began = now - self._began, now
+        silent = event.headers.get("Application") == "speak" and took < AT_ONCE
+        if identity in self._running and (silent or response in NOT_PLAYED):
+            log.warning(
+                "nothing said",
+                call_uuid=self.leg.uuid,
+                asked_for=event.headers.get("Application-Data")[:100],
+                reason=_NO_VOICE if silent else f"FreeSWITCH says {response!r}",
+            )
+        self._end(identity, response)
 
     def _end(self, identity: str, response: str) -> None:
         execution = self._running.pop(identity, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import Bench, errors, finals, likeness
+from bench import Bench, errors, finals, likeness, silence
 
 from fsbot.errors import UserError
 from fsbot.rehearsal.script import CallScript, Press
@@ -177,6 +177,29 @@ def test_a_call_that_the_filter_leaves_out_is_transcribed_for_its_robot(
     call = switch.place(CallScript(utterance, socket=where, tail=60.0))
     records = bench.transcript(call.uuid)
     assert of(told, "utterance") == [finals(records)[0].text]
+
+
+def test_a_robot_that_says_nothing_is_told(
+    hand_over: Callable[..., tuple[str, Told]],
+    switch: RehearsalSwitch,
+    bench: Bench,
+    log_lines: list[dict[str, object]],
+) -> None:
+    source = """
+from pathlib import Path
+class Mute(Robot):
+    def on_start(self, call):
+        call.say("silence_stream://200").wait()
+        call.say(Path("/nowhere/bonjour.wav")).wait()
+        call.say("Bonjour !").wait()
+        call.say("").wait()
+        call.hangup()
+"""
+    where, _ = hand_over(source)
+    uuid = switch.place(CallScript(silence(20), socket=where)).uuid
+    bench.transcript(uuid)
+    silent = [line["asked_for"] for line in log_lines if line["event"] == "nothing said"]
+    assert silent == ["/nowhere/bonjour.wav", "flite|slt|"]
 
 
 def test_one_that_asks_gets_the_answer_or_none(
