@@ -47,10 +47,6 @@ MOST_UNREAD = 45.0
 of what waits is held in memory, and what is not listened to waits in its file. More than the
 longest utterance, which otherwise would never end."""
 
-SEARCH_START = 0.2
-"""Seconds after a preview was lined up within which a search for a better text may begin: it is
-over then when the silence has become long enough to end the utterance."""
-
 
 class Stream:
     """The state of one side. Belongs to the engine: nobody else calls anything here."""
@@ -170,17 +166,14 @@ class Stream:
         To be called if the stream `wants_to_listen`. What is judged of the window goes to `hear`.
         """
         until = self._judged + LISTEN_SAMPLES
-        if until > self._audio.end and not self._finishing:
-            self._resting = False
-            if (end := self._endpointer.finish()) is not None:
-                # What comes next begins behind all this sound, and perhaps minutes later.
-                self._close(end.at, self._audio.end / SAMPLE_RATE)
-            return False
         if until > self._audio.end:
-            # What is left is shorter than a window.
-            self._judged = self._audio.end
-            self._go_on(math.inf)
+            self._resting = False
+            if self._finishing:
+                # What is left is shorter than a window.
+                self._judged = self._audio.end
+                self._go_on(math.inf)
             if (end := self._endpointer.finish()) is not None:
+                # What may come next begins behind all this sound, and perhaps minutes later.
                 self._close(end.at, self._audio.end / SAMPLE_RATE)
             return False
         window = self._audio.slice(self._judged, until)
@@ -236,18 +229,16 @@ class Stream:
         """The first of `tasks`, which the caller has seen to be there, as a job."""
         task = self.tasks.pop(0)
         self._reading = task.utterance
-        upto = task.upto if isinstance(task, Update) else task.speech.audio_end
-        covered = task.decided_at if isinstance(task, Close) else upto
         over = isinstance(task, Close)
-        voice = yield from self._reader.voice(task.utterance.audio_start, upto, over)
+        voice = yield from self._reader.voice(task.utterance.audio_start, task.upto, over)
         if voice is None:
             return
         reading = self._read(task, voice)
         if self._diary is not None:
             reading = self._diary.noted(reading, task.utterance.number, voice.tokenizer)
         yield from reading
-        self._covered = max(self._covered, covered)
-        self._emit(AudioCovered(task.utterance.number, covered))
+        self._covered = max(self._covered, task.covers)
+        self._emit(AudioCovered(task.utterance.number, task.covers))
 
     def _read(self, task: Task, voice: Voice) -> Job[None]:
         match task:
@@ -255,8 +246,8 @@ class Stream:
                 words = yield from utterance.update(voice, self._between, upto)
                 if words is not None:
                     self._emit(words)
-            case Preview(utterance, speech, since):
-                text = yield from self._decode(utterance, voice, speech, since + SEARCH_START)
+            case Preview(utterance, speech):
+                text = yield from self._decode(utterance, voice, speech, task.search_until)
                 self._preview = voice, text
                 if (words := utterance.preview(voice, text)) is not None:
                     self._emit(words)

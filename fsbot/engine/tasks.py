@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from fsbot.engine.final import Speech
 from fsbot.engine.utterance import Utterance
 
+SEARCH_START = 0.2
+"""Seconds after a preview was lined up within which a search for a better text may begin: it is
+over then when the silence has become long enough to end the utterance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -17,6 +21,11 @@ class Update:
     upto: float
     since: float
 
+    @property
+    def covers(self) -> float:
+        """Second of the stream up to which nothing is left to be said when it is done."""
+        return self.upto
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -25,6 +34,19 @@ class Preview:
     utterance: Utterance
     speech: Speech
     since: float
+
+    @property
+    def upto(self) -> float:
+        return self.speech.audio_end
+
+    @property
+    def covers(self) -> float:
+        return self.upto
+
+    @property
+    def search_until(self) -> float:
+        """Moment of time.monotonic after which nobody waits for a better text."""
+        return self.since + SEARCH_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +60,14 @@ class Close:
     speech: Speech
     decided_at: float
     since: float
+
+    @property
+    def upto(self) -> float:
+        return self.speech.audio_end
+
+    @property
+    def covers(self) -> float:
+        return self.decided_at
 
 
 Task = Update | Preview | Close
