@@ -97,10 +97,8 @@ class Call:
         self._channels = channels_of(leg, self._recorder.tape.format.channels)
         self._reason: EndReason | None = None
         self._given_up = False
-        self._masking = Masking()
-        if unfinished is not None:
-            hidden = unfinished.position.hidden
-            self._masking = Masking((start + self._zero, end + self._zero) for start, end in hidden)
+        hidden = unfinished.position.hidden if unfinished is not None else ()
+        self._masking = Masking((start + self._zero, end + self._zero) for start, end in hidden)
         self._listening: Listening | None = None
         self._ledger: Ledger
         self._transcript: TranscriptWriter
@@ -254,7 +252,7 @@ class Call:
         try:
             self._listen(opened.before)
         except RecordingRefused as error:
-            self._because("hangup" if error.reply.startswith(_NO_LEG) else "refused")
+            self._because("hangup" if error.leg_is_gone else "refused")
             self._complain("recording_refused", str(error))
         except (FollowError, OSError) as error:
             self._because("failed")
@@ -399,6 +397,3 @@ class Call:
         if self._house.trace is not None:
             heard_until = self._tape.timeline.wall(event.until) - self._zero
             self._house.trace.covered(at, self.uuid, channel.side, event.utterance, heard_until)
-
-
-_NO_LEG = "-ERR Cannot locate session"

@@ -28,6 +28,10 @@ class UnsafeUuid(ValueError):
 class RecordingRefused(CommandRefused):
     """FreeSWITCH did not answer `+OK` to uuid_record; `reply` is its answer, unchanged."""
 
+    @property
+    def leg_is_gone(self) -> bool:
+        return self.reply.startswith("-ERR Cannot locate session")
+
 
 def check_uuid(uuid: str) -> str:
     """The UUID itself if it is letters, digits and hyphens, 1 to 128; else raises UnsafeUuid."""
