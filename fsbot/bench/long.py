@@ -120,10 +120,11 @@ def _memory(told: dict[str, Any]) -> list[Figure]:
     memory = told["memory"]
     settled = next(held for at, held in memory if at >= _part(told))
     grown, growth = "memory, growth after the start", memory[-1][1] - settled
+    highest = max(held for _, held in memory)
     return [
         Figure("memory at the start", round(memory[0][1]), "MB"),
         Figure(f"memory after {_part(told) / 60:.0f} minutes", round(settled), "MB"),
-        Figure("memory, highest resident", round(told["peak"]), "MB"),
+        Figure("memory, highest", round(highest), "MB"),
         Figure("memory at the end", round(memory[-1][1]), "MB"),
         limited(grown, growth, "MB", MOST_GROWTH, f"<= {MOST_GROWTH:.0f} MB")
         if _part(told) == PART_SECONDS

@@ -53,15 +53,13 @@ class Told:
 
     clock: for each time in a record, its moment, and by how much it is off the time at which that
     audio was written; onsets: for each turn, its moment, and by how much the start of its record is
-    off, None without one; memory: what was held at a moment, free memory given back; peak: the most
-    that was resident at such a moment before; unheard: turns without a final text; took: real
-    seconds.
+    off, None without one; memory: what was held at a moment; unheard: turns without a final text;
+    took: real seconds.
     """
 
     clock: list[tuple[float, float]] = field(default_factory=list)
     onsets: list[tuple[float, float | None]] = field(default_factory=list)
     memory: list[tuple[float, float]] = field(default_factory=list)
-    peak: float = 0.0
     seconds: float = 0.0
     audio: float = 0.0
     stalls: int = 0
@@ -155,15 +153,9 @@ class LongCall:
                 gevent.sleep(STILL_SECONDS + 1.0)  # or nobody would notice
             if self._recording.wall >= look_at:
                 look_at += SAMPLE_EVERY
-                self._weigh()
+                self._told.memory.append((self._recording.wall - self._began, _megabytes()))
             if running.dead:
                 break
-        self._weigh()
-
-    def _weigh(self) -> None:
-        self._told.peak = max(self._told.peak, _megabytes())
-        # Between two of the engine's own times, the holes of the heap come and go by 200 MB.
-        return_free_memory()
         self._told.memory.append((self._recording.wall - self._began, _megabytes()))
 
     def _put(self, record: Record) -> None:
