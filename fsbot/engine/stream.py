@@ -189,14 +189,15 @@ class Stream:
         text = self._text_of_pause
         finished = text is not None and sounds_finished(text)
         event = self._endpointer.feed(probability, self._level, finished)
-        self._go_on(self._endpointer.now)
+        now = self._endpointer.now
+        self._go_on(now)
         if isinstance(event, SpeechStart):
             self._begin(event.at)
         elif event is not None:
-            self._close(event.at, self._endpointer.now)
+            self._close(event.at, now)
         elif self._open is not None:
             self._grow(self._open)
-        if self._endpointer.speaking and (certain := self._onset.go_on(self._endpointer.now)):
+        if self._endpointer.speaking and (certain := self._onset.go_on(now, self._level)):
             self._emit(certain)
         self._audio.forget(self._oldest_needed())
 

@@ -1,5 +1,6 @@
 """From what the engine says to the records of one transcript."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,8 +30,9 @@ from fsbot.transcript.records import (
 )
 from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
-BEHIND = 0.001
-"""Seconds behind a position, which are certainly behind a hole that begins there."""
+BEHIND = 0.1
+"""Seconds by which speech may begin later than is said (EndpointerOptions.onset): where a hole
+begins within them, it is behind the hole that somebody spoke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class TranscriptWriter:
                     StartOfSpeech,
                     channel,
                     event,
-                    start=self._from(event.at),
+                    start=self._from(event.at, math.inf),
                     audio_start=round(event.at, 3),
                     confirmed=isinstance(event, SpeechCertain),
                     echo=isinstance(event, SpeechStarted) and event.echo,
@@ -172,7 +174,7 @@ class TranscriptWriter:
             Transcription,
             channel,
             event,
-            start=self._from(start),
+            start=self._from(start, end),
             end=self._at(end),
             audio_start=round(start, 3),
             audio_end=round(end, 3),
@@ -200,7 +202,7 @@ class TranscriptWriter:
             words=tuple(
                 SpokenWord(
                     word=word.text,
-                    start_time=self._from(word.start),
+                    start_time=self._from(word.start, word.end),
                     end_time=self._at(word.end),
                     confidence=round(word.probability, 4),
                 )
@@ -211,6 +213,8 @@ class TranscriptWriter:
     def _at(self, seconds: float) -> float:
         return round(self._wall(seconds) - self._zero, 3)
 
-    def _from(self, seconds: float) -> float:
-        """When something begins: behind a hole, if it is there that the hole is."""
-        return round(self._wall(seconds + BEHIND) - BEHIND - self._zero, 3)
+    def _from(self, seconds: float, until: float) -> float:
+        """When something begins that lasts until second `until` of the audio."""
+        behind = self._wall(seconds + BEHIND) - BEHIND
+        start = behind if behind <= self._wall(until) else self._wall(seconds)
+        return round(start - self._zero, 3)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,13 +29,15 @@ CALLER, CALLEE = Channel("caller", 1), Channel("callee", 2)
 class Desk:
     """A writer whose recording began 2 s after the answer, and what it has written."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, wall: Callable[[float], float] = lambda seconds: seconds, **options: Any
+    ) -> None:
         self.records: list[Record] = []
         self.now = ANSWERED + 10.0
         self.writer = TranscriptWriter(
             UUID,
             ANSWERED,
-            wall=lambda seconds: ANSWERED + 2.0 + seconds,
+            wall=lambda seconds: ANSWERED + 2.0 + wall(seconds),
             put=self.records.append,
             now=lambda: self.now,
             **options,
@@ -162,6 +165,33 @@ def test_languages_without_blanks() -> None:
     words = (word("今日", 0.5, 0.9), word("は", 0.9, 1.0))
     desk.writer.write_event(CALLER, UtteranceFinal(1, words, 0.5, 1.0, False, "ja"))
     assert transcription(desk).text == "今日は"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "written"),
+    [
+        pytest.param(4.95, 5.4, (16.95, 17.4), id="noticed just before the hole, spoken behind it"),
+        pytest.param(4.95, 5.0, (6.95, 7.0), id="so short that it was over by then"),
+        pytest.param(4.8, 5.4, (6.8, 17.4), id="spoken on both sides"),
+    ],
+)
+def test_a_word_at_a_hole(start: float, end: float, written: tuple[float, float]) -> None:
+    """Ten seconds are missing behind the fifth."""
+    desk = Desk(wall=lambda seconds: seconds + 10.0 if seconds > 5.0 else seconds)
+    said = word("oui", start, end)
+    desk.writer.write_event(CALLER, UtteranceFinal(1, (said,), start, end, False, "fr"))
+    record = transcription(desk)
+    assert (record.start, record.end) == written
+    (spoken,) = record.alternatives[0].words
+    assert (spoken.start_time, spoken.end_time) == written
+
+
+def test_speech_noticed_just_before_a_hole_began_behind_it() -> None:
+    desk = Desk(wall=lambda seconds: seconds + 10.0 if seconds > 5.0 else seconds)
+    desk.writer.write_event(CALLER, SpeechStarted(1, 4.95))
+    started = desk.last
+    assert isinstance(started, StartOfSpeech)
+    assert started.start == 16.95
 
 
 def test_an_event_that_makes_no_record_leaves_no_hole() -> None:
