@@ -59,11 +59,10 @@ def test_a_voice_that_dies_away_does_not_last() -> None:
 @pytest.mark.parametrize(("seconds", "certain"), [(0.2, False), (0.6, True)])
 def test_a_cough_is_a_cough_wherever_its_windows_begin(seconds: float, certain: bool) -> None:
     begin = float(str(turns("utterance-fr")[0]["speech_start"]))
-    voice = between(sound("utterance-fr"), begin, begin + seconds)
+    voice = between(sound("utterance-fr"), 0.0, begin + seconds)
     silero = SileroModel()
     for shift in range(16):
-        heard = np.concatenate((silence(1.0 + shift * WINDOW_SECONDS / 16), voice, silence(2.0)))
-        heard += RANDOM.normal(scale=3e-4, size=len(heard)).astype(np.float32)
+        heard = np.concatenate((silence(shift * WINDOW_SECONDS / 16), voice, silence(2.0)))
         assert list(certainties(silero, heard)) == [certain], f"at {shift}/16 of a window"
 
 
