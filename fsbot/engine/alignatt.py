@@ -13,18 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-MEDIAN_WIDTH = 7
-"""Frames of the median filter over attention, as openai-whisper's word timing has it."""
-
-
-_COMPARISONS = (
-    *((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6)),
-    *((2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4)),
-)
-"""A sorting network that leaves the median of seven in the middle: 13 exchanges of whole arrays.
-
-Five to ten times faster here than openai-whisper's `median_filter`, which sorts every seven.
-"""
+from fsbot.engine.torchscript import compiled
 
 
 class AttentionTracker:
@@ -41,6 +30,7 @@ class AttentionTracker:
         rows: attention of the tokens fed first, (heads, windows, tokens, frames), softmaxed over
         frames; counts: how many of the tokens count, per window.
         """
+        self._attend = _attention_on_cpu if rows.device.type == "cpu" else _attention
         frames = rows.shape[-1]
         limits = torch.tensor(audio_frames, device=rows.device)
         self._unheard = torch.arange(frames, device=rows.device) >= limits[:, None]
@@ -59,7 +49,7 @@ class AttentionTracker:
         """
         part = (slice(None), window, slice(start, end))
         counts = torch.arange(start + 1, end + 1, device=self._rows.device)[:, None]
-        attention = _attention(self._rows[part], self._sums[part], self._squares[part], counts)
+        attention = self._attend(self._rows[part], self._sums[part], self._squares[part], counts)
         attention[:, self._unheard[window]] = -torch.inf
         return attention.argmax(dim=-1).tolist(), attention
 
@@ -80,7 +70,7 @@ class AttentionTracker:
         self._square = self._square + rows.square()
         self._counts = self._counts + 1
         counts = self._counts[:, None, None]
-        attention = _attention(rows, self._sum, self._square, counts)
+        attention = self._attend(rows, self._sum, self._square, counts)
         attention = attention.masked_fill_(self._unheard[:, None], -torch.inf)
         return attention.argmax(dim=-1).tolist(), attention
 
@@ -102,6 +92,23 @@ class AttentionTracker:
         self._square = self._square.flatten(1, 2)[:, rows].view_as(self._square)
 
 
+def _median_filter(x: Tensor) -> Tensor:
+    """Median of seven neighbours along the last dimension, mirrored at both ends.
+
+    That of openai-whisper's word timing. A sorting network of whole arrays, which leaves the median
+    in the middle, is five to ten times faster here than its way, which sorts every seven.
+    """
+    padded = F.pad(x.flatten(0, -2)[None], [3, 3], "reflect")[0]
+    shifted = [padded[:, offset : offset + x.shape[-1]] for offset in range(7)]
+    exchanges = [(0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6)]
+    exchanges += [(2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4)]
+    for low, high in exchanges:
+        lower = torch.minimum(shifted[low], shifted[high])
+        shifted[high] = torch.maximum(shifted[low], shifted[high])
+        shifted[low] = lower
+    return shifted[3].view(x.shape)
+
+
 def _attention(rows: Tensor, sums: Tensor, squares: Tensor, counts: Tensor) -> Tensor:
     """Normalised over tokens, smoothed over frames, averaged over heads (the first dimension)."""
     mean = sums / counts
@@ -109,18 +116,7 @@ def _attention(rows: Tensor, sums: Tensor, squares: Tensor, counts: Tensor) -> T
     return _median_filter((rows - mean).div_(deviation)).mean(dim=0)
 
 
-def _median_filter(x: Tensor) -> Tensor:
-    """Median of seven neighbours along the last dimension, mirrored at both ends."""
-    half = MEDIAN_WIDTH // 2
-    flat = x.flatten(0, -2)
-    padded = F.pad(flat[None], (half, half), mode="reflect")[0]
-    shifted = [padded[:, offset : offset + x.shape[-1]] for offset in range(MEDIAN_WIDTH)]
-    for low, high in _COMPARISONS:
-        shifted[low], shifted[high] = (
-            torch.minimum(shifted[low], shifted[high]),
-            torch.maximum(shifted[low], shifted[high]),
-        )
-    return shifted[half].view(x.shape)
+_attention_on_cpu = compiled(_attention)
 
 
 def settled(frames: list[int], audio_frames: int, frame_threshold: int) -> int:

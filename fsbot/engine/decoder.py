@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock, TextDecoder
 
 from fsbot.engine.encoder import fused_query_key_value
-from fsbot.engine.layers import Precision, linear
+from fsbot.engine.layers import LayerNorm, Precision, linear
+from fsbot.engine.torchscript import compiled
+
+_GROWTH = 32
+"""Positions by which a full cache grows: growing copies it."""
 
 
 class DecoderState:
@@ -50,6 +54,13 @@ class DecoderState:
         self.self_values = [values[rows] for values in self.self_values]
         self.lengths = self.lengths[rows]
 
+    def make_room(self, positions: int) -> None:
+        """Let self-attention's caches have that capacity at least."""
+        if positions > self.self_keys[0].shape[2]:
+            more = (0, 0, 0, _GROWTH)
+            self.self_keys = [F.pad(keys, more) for keys in self.self_keys]
+            self.self_values = [F.pad(values, more) for values in self.self_values]
+
 
 class Decoder:
     """The weights of one decoder, and its forward passes."""
@@ -58,45 +69,18 @@ class Decoder:
         self, decoder: TextDecoder, alignment_heads: Sequence[tuple[int, int]], precision: Precision
     ) -> None:
         """alignment_heads: (layer, head) of each."""
-        heads_by_layer: dict[int, list[int]] = {}
-        for layer, head in alignment_heads:
-            heads_by_layer.setdefault(layer, []).append(head)
         embedding = decoder.token_embedding.weight
+        device = embedding.device.type
+        self._layers = compiled(_Layers(decoder, alignment_heads, precision), device)
+        self._logits = compiled(linear(embedding, None, precision), device)
         # Whisper's weights are published in float16: nothing is lost, and it is the largest table.
         self._embedding = embedding.half() if precision == "int8" else embedding
         self._positions = decoder.positional_embedding
-        self._blocks = [
-            _Block(block, heads_by_layer.get(layer, []), precision)
-            for layer, block in enumerate(decoder.blocks)
-        ]
-        self._normalise = decoder.ln
-        self._logits = linear(embedding, None, precision)
-        crosses = [block.cross_attn for block in decoder.blocks]
-        self._cross_heads = crosses[0].n_head
-        weights = [part for cross in crosses for part in (cross.key.weight, cross.value.weight)]
-        biases = [
-            part
-            for cross in crosses
-            for part in (torch.zeros_like(cross.value.bias), cross.value.bias)
-        ]
-        self._cross_keys_values = linear(torch.cat(weights), torch.cat(biases), precision)
 
     @torch.inference_mode()
     def start(self, features: Sequence[Tensor]) -> DecoderState:
         """Project encoded windows, (frames, width) each, to cross-attention keys and values."""
-        lengths = [len(window) for window in features]
-        like, heads = features[0], self._cross_heads
-        shape = len(lengths), heads, max(lengths), like.shape[1] // heads
-        # One tensor per layer: those of all layers together are so large that the allocator would
-        # fetch fresh pages for them every time.
-        parts = [like.new_zeros(shape) for _ in range(2 * len(self._blocks))]
-        mask = like.new_zeros(len(lengths), 1, 1, max(lengths))
-        for window, rows in enumerate(features):
-            projected = self._cross_keys_values(rows).view(len(rows), len(parts), heads, -1)
-            for part, split in zip(parts, projected.permute(1, 2, 0, 3), strict=True):
-                part[window, :, : len(rows)] = split
-            mask[window, ..., len(rows) :] = -torch.inf
-        return DecoderState(parts[0::2], parts[1::2], mask)
+        return DecoderState(*self._layers.start(list(features)))
 
     @torch.inference_mode()
     def prefill(self, state: DecoderState, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,15 +92,10 @@ class Decoder:
         (heads, windows, n, frames), softmaxed over frames.
         """
         x = self._embedding[tokens].to(self._positions.dtype) + self._positions[: tokens.shape[1]]
-        all_rows = []
-        for layer, block in enumerate(self._blocks):
-            query, keys, values = block.project(x)
-            state.self_keys.append(keys)
-            state.self_values.append(values)
-            attended = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
-            x, rows = block.finish(x, attended, state, layer)
-            all_rows += rows
-        return self._normalise(x), torch.cat(all_rows)
+        hidden, rows, state.self_keys, state.self_values = self._layers.prefill(
+            x, state.cross_keys, state.cross_values, state.cross_mask
+        )
+        return hidden, rows
 
     @torch.inference_mode()
     def step(self, state: DecoderState, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,75 +105,166 @@ class Decoder:
         cross-attention, (heads, windows, beams, frames), softmaxed over frames.
         """
         x = self._embedding[tokens].to(self._positions.dtype) + self._positions[state.lengths]
-        x = x[:, None]
         used = int(state.lengths.max()) + 1
-        capacity = state.self_keys[0].shape[2]
-        rows_index = torch.arange(len(tokens), device=tokens.device)
-        beyond = torch.arange(used, device=tokens.device) > state.lengths[:, None]
-        mask = x.new_zeros(len(tokens), 1, 1, used).masked_fill_(beyond[:, None, None], -torch.inf)
-        all_rows = []
-        for layer, block in enumerate(self._blocks):
-            query, key, value = block.project(x)
-            if used > capacity:
-                state.self_keys[layer] = F.pad(state.self_keys[layer], (0, 0, 0, _GROWTH))
-                state.self_values[layer] = F.pad(state.self_values[layer], (0, 0, 0, _GROWTH))
-            keys, values = state.self_keys[layer], state.self_values[layer]
-            keys[rows_index, :, state.lengths] = key[:, :, 0]
-            values[rows_index, :, state.lengths] = value[:, :, 0]
-            attended, _ = attend(query, keys[:, :, :used], values[:, :, :used], mask)
-            x, rows = block.finish(x, attended, state, layer)
-            all_rows += rows
+        state.make_room(used)
+        hidden, rows = self._layers.step(
+            x[:, None],
+            state.lengths,
+            used,
+            state.self_keys,
+            state.self_values,
+            state.cross_keys,
+            state.cross_values,
+            state.cross_mask,
+        )
         state.lengths = state.lengths + 1
-        return self._normalise(x[:, 0]), torch.cat(all_rows)
+        return hidden, rows
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, width) to (…, vocabulary), float32."""
-        return self._logits(hidden).float()
+        return self._logits(hidden).float()  # type: ignore[no-any-return]
 
 
-_GROWTH = 32
-"""Positions by which a full cache grows: growing copies it."""
+# What follows is the part of Python that TorchScript compiles, too.
 
 
-class _Block:
+class _Layers(nn.Module):
+    def __init__(
+        self, decoder: TextDecoder, alignment_heads: Sequence[tuple[int, int]], precision: Precision
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            _Block(block, [head for of, head in alignment_heads if of == layer], precision)
+            for layer, block in enumerate(decoder.blocks)
+        )
+        self.normalise = LayerNorm(decoder.ln)
+        crosses = [block.cross_attn for block in decoder.blocks]
+        self.heads = crosses[0].n_head
+        weights = [part for cross in crosses for part in (cross.key.weight, cross.value.weight)]
+        biases = [
+            part
+            for cross in crosses
+            for part in (torch.zeros_like(cross.value.bias), cross.value.bias)
+        ]
+        self.cross_keys_values = linear(torch.cat(weights), torch.cat(biases), precision)
+
+    @torch.jit.export
+    def start(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Keys, values and mask of cross-attention, as DecoderState has them."""
+        longest = max([len(window) for window in features])
+        like, windows = features[0], len(features)
+        mask = torch.zeros(windows, 1, 1, longest, dtype=like.dtype, device=like.device)
+        shape = [windows, self.heads, longest, like.shape[1] // self.heads]
+        # One tensor per layer: those of all layers together are so large that the allocator would
+        # fetch fresh pages for them every time.
+        keys = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in self.blocks]
+        values = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in self.blocks]
+        for window, rows in enumerate(features):
+            projected = self.cross_keys_values(rows)
+            projected = projected.view(len(rows), 2 * len(keys), self.heads, -1)
+            projected = projected.permute(1, 2, 0, 3)
+            for layer in range(len(keys)):
+                keys[layer][window, :, : len(rows)] = projected[2 * layer]
+                values[layer][window, :, : len(rows)] = projected[2 * layer + 1]
+            mask[window, :, :, len(rows) :] = -torch.inf
+        return keys, values, mask
+
+    @torch.jit.export
+    def prefill(
+        self, x: Tensor, cross_keys: list[Tensor], cross_values: list[Tensor], cross_mask: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """Also the keys and values of self-attention."""
+        self_keys: list[Tensor] = []
+        self_values: list[Tensor] = []
+        rows: list[Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            query, keys, values = block.project(x)  # type: ignore[operator]
+            self_keys.append(keys)
+            self_values.append(values)
+            attended = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
+            x = block.finish(  # type: ignore[operator]
+                x, attended, cross_keys[layer], cross_values[layer], cross_mask, rows
+            )
+        return self.normalise(x), torch.cat(rows), self_keys, self_values
+
+    @torch.jit.export
+    def step(
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        used: int,
+        self_keys: list[Tensor],
+        self_values: list[Tensor],
+        cross_keys: list[Tensor],
+        cross_values: list[Tensor],
+        cross_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Writes the new keys and values of self-attention behind those that there are."""
+        every_row = torch.arange(len(x), device=x.device)
+        beyond = torch.arange(used, device=x.device) > lengths[:, None]
+        mask = torch.zeros(len(x), 1, 1, used, dtype=x.dtype, device=x.device)
+        mask = mask.masked_fill_(beyond[:, None, None], -torch.inf)
+        rows: list[Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            query, key, value = block.project(x)  # type: ignore[operator]
+            keys, values = self_keys[layer], self_values[layer]
+            keys[every_row, :, lengths] = key[:, :, 0]
+            values[every_row, :, lengths] = value[:, :, 0]
+            attended, _ = attend(query, keys[:, :, :used], values[:, :, :used], mask)
+            x = block.finish(  # type: ignore[operator]
+                x, attended, cross_keys[layer], cross_values[layer], cross_mask, rows
+            )
+        return self.normalise(x[:, 0]), torch.cat(rows)
+
+
+class _Block(nn.Module):
+    alignment_heads: list[int]
+
     def __init__(
         self, block: ResidualAttentionBlock, alignment_heads: list[int], precision: Precision
     ) -> None:
-        self._attention_norm, self._cross_norm = block.attn_ln, block.cross_attn_ln
-        self._mlp_norm = block.mlp_ln
-        self._heads = block.attn.n_head
-        self._alignment_heads = alignment_heads
-        self._query_key_value = fused_query_key_value(block, precision)
+        super().__init__()
+        self.attention_norm = LayerNorm(block.attn_ln)
+        self.cross_norm = LayerNorm(block.cross_attn_ln)
+        self.mlp_norm = LayerNorm(block.mlp_ln)
+        self.heads = block.attn.n_head
+        self.alignment_heads = alignment_heads
+        self.query_key_value = fused_query_key_value(block, precision)
         cross = block.cross_attn
-        self._out = linear(block.attn.out.weight, block.attn.out.bias, precision)
-        self._cross_query = linear(cross.query.weight, cross.query.bias, precision)
-        self._cross_out = linear(cross.out.weight, cross.out.bias, precision)
-        self._up = linear(block.mlp[0].weight, block.mlp[0].bias, precision)
-        self._down = linear(block.mlp[2].weight, block.mlp[2].bias, precision)
+        self.out = linear(block.attn.out.weight, block.attn.out.bias, precision)
+        self.cross_query = linear(cross.query.weight, cross.query.bias, precision)
+        self.cross_out = linear(cross.out.weight, cross.out.bias, precision)
+        self.up = linear(block.mlp[0].weight, block.mlp[0].bias, precision)
+        self.down = linear(block.mlp[2].weight, block.mlp[2].bias, precision)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value of self-attention, (rows, heads, n, head width)."""
-        rows, count, _ = x.shape
-        projected = self._query_key_value(self._attention_norm(x))
-        query, key, value = projected.view(rows, count, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        projected = self.query_key_value(self.attention_norm(x))
+        projected = projected.view(x.shape[0], x.shape[1], 3, self.heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4).unbind()
         return query, key, value
 
     def finish(
-        self, x: Tensor, attended: Tensor, state: DecoderState, layer: int
-    ) -> tuple[Tensor, list[Tensor]]:
-        """What follows self-attention; also the weights of this layer's alignment heads."""
-        x = x + self._out(_join_heads(attended))
-        rows, count, width = x.shape
-        windows = len(state.cross_mask)
-        query = self._cross_query(self._cross_norm(x))
+        self,
+        x: Tensor,
+        attended: Tensor,
+        cross_keys: Tensor,
+        cross_values: Tensor,
+        cross_mask: Tensor,
+        rows: list[Tensor],
+    ) -> Tensor:
+        """What follows self-attention; adds this layer's alignment heads' attention to `rows`."""
+        x = x + self.out(_join_heads(attended))
         # The hypotheses of a window are so many queries to its one encoding.
-        query = query.view(windows, -1, self._heads, width // self._heads).transpose(1, 2)
-        keys, values = state.cross_keys[layer], state.cross_values[layer]
-        attended, weights = attend(query, keys, values, state.cross_mask)
-        x = x + self._cross_out(_join_heads(attended).view(rows, count, width))
-        x = x + self._down(F.gelu(self._up(self._mlp_norm(x))))
-        return x, [weights[:, head].float()[None] for head in self._alignment_heads]
+        query = self.cross_query(self.cross_norm(x))
+        query = query.view(len(cross_mask), -1, self.heads, x.shape[2] // self.heads)
+        attended, weights = attend(query.transpose(1, 2), cross_keys, cross_values, cross_mask)
+        x = x + self.cross_out(_join_heads(attended).view(x.shape))
+        for head in self.alignment_heads:
+            rows.append(weights[:, head].float()[None])
+        added: Tensor = self.down(F.gelu(self.up(self.mlp_norm(x))))
+        return x + added
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

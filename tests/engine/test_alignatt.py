@@ -13,7 +13,6 @@ from torch import Tensor
 from whisper.timing import median_filter
 
 from fsbot.engine.alignatt import (
-    MEDIAN_WIDTH,
     AttentionTracker,
     _median_filter,
     align_monotonically,
@@ -21,6 +20,8 @@ from fsbot.engine.alignatt import (
 )
 
 Array = NDArray[np.float64]
+
+MEDIAN_WIDTH = 7
 
 
 @given(st.lists(st.integers(0, 200)), st.integers(0, 200), st.integers(0, 60))

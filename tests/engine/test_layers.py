@@ -6,22 +6,21 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from whisper.model import Whisper
 
 from fsbot.engine.layers import (
     FloatLinear,
     Int8Linear,
-    Linear,
-    _fbgemm_product,
-    _onednn_product,
+    fbgemm_product,
     lacks_int8,
     linear,
+    onednn_product,
 )
 
-Kernel = Callable[[Tensor], Linear | None]
+Kernel = Callable[[Tensor], nn.Module | None]
 
-LEVELS = {_onednn_product: 127, _fbgemm_product: 63}
+LEVELS = {onednn_product: 127, fbgemm_product: 63}
 
 WIDEST = 600
 
@@ -39,7 +38,7 @@ sizes = st.integers(2, WIDEST)
 counts = st.integers(1, 40)
 
 
-@pytest.fixture(params=[_onednn_product, _fbgemm_product])
+@pytest.fixture(params=[onednn_product, fbgemm_product])
 def kernel(request: pytest.FixtureRequest) -> Kernel:
     if request.param(torch.zeros(1, 2)) is None:
         pytest.skip("this machine has no such kernel")
