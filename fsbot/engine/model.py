@@ -69,7 +69,7 @@ class SpeechModel:
         return self.encoder([self.mel(samples, padding) for samples in windows])
 
     def warm_up(self) -> None:
-        """Let what is compiled be optimised, at its first two calls, before anybody waits for it."""
+        """Let what is compiled be optimised, at its first two calls, before anybody waits."""
         for _ in range(2):
             state = self.decoder.start(
                 self.encode([np.zeros(SAMPLE_RATE, np.float32)], padding=0.0)
