@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from whisper.model import Whisper
 
+from fsbot.engine import layers
 from fsbot.engine.layers import (
     FloatLinear,
     Int8Linear,
@@ -17,6 +18,7 @@ from fsbot.engine.layers import (
     linear,
     onednn_product,
 )
+from fsbot.engine.torchscript import compiled
 
 Kernel = Callable[[Tensor], nn.Module | None]
 
@@ -88,6 +90,15 @@ def test_the_full_range_of_8_bits_does_not_overflow(kernel: Kernel) -> None:
     x = 127 * torch.stack([torch.ones(WIDEST), -torch.ones(WIDEST)])
     expected = torch.tensor([[WIDEST, -WIDEST, 0], [-WIDEST, WIDEST, 0]], dtype=torch.float32)
     torch.testing.assert_close(product(x), expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("product", [layers._OnednnProduct, layers._FbgemmProduct])
+def test_a_kernel_compiles_on_any_cpu(product: Callable[[Tensor], nn.Module]) -> None:
+    """Numbers so small that nothing overflows without VNNI either."""
+    weight = torch.tensor([[3.0, -2.0, 1.0], [0.0, 3.0, -3.0]])
+    x = torch.tensor([[1.0, 2.0, 3.0], [-3.0, 0.0, 1.0]])
+    found = compiled(product(weight))(x.clone())
+    torch.testing.assert_close(found, x @ weight.T / 127, rtol=0.02, atol=1e-3)
 
 
 @settings(max_examples=40, deadline=None)

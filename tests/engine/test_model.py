@@ -1,6 +1,7 @@
 """The forward pass against openai-whisper's own, on the same weights and the same sound."""
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor
 from whisper.audio import log_mel_spectrogram, pad_or_trim
 from whisper.model import Whisper, disable_sdpa
 
+from fsbot.engine import decoder, encoder
 from fsbot.engine.decoder import DecoderState
+from fsbot.engine.layers import Precision
 from fsbot.engine.model import SpeechModel
 
 TOKENS = [50258, 50265, 50359, 50363, 1456, 7857, 1681, 715, 1667]
@@ -50,11 +53,11 @@ def test_a_short_window_is_the_same_network_with_fewer_positions(
     whisper_model: Whisper, speech_model: SpeechModel
 ) -> None:
     samples = sound("utterance-fr")[: round(2.5 * RATE)]
-    encoder = copy.copy(whisper_model.encoder)
-    encoder._buffers = {"positional_embedding": encoder.positional_embedding[:175]}
+    shorter = copy.copy(whisper_model.encoder)
+    shorter._buffers = {"positional_embedding": shorter.positional_embedding[:175]}
     mel = log_mel_spectrogram(samples, padding=RATE)
     with torch.inference_mode():
-        expected = encoder(mel[None])[0]
+        expected = shorter(mel[None])[0]
     [encoded] = speech_model.encode([samples], 1.0)
     assert encoded.shape == (175, 512)
     torch.testing.assert_close(encoded, expected, atol=1e-4, rtol=1e-4)
@@ -73,6 +76,35 @@ def test_windows_are_whole_frames_of_at_most_30_seconds(
 def test_more_than_30_seconds_are_refused(babbler: SpeechModel) -> None:
     with pytest.raises(ValueError, match=r"30\.50 s exceeds 30 s"):
         babbler.encode([silence(30.5)], 0.0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8", "bfloat16"])
+def test_what_is_compiled_computes_the_same(
+    whisper_model: Whisper, precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uncompiled is how a GPU computes, and Python 3.14."""
+    whisper = copy.deepcopy(whisper_model) if precision == "bfloat16" else whisper_model
+    fast = SpeechModel(whisper, precision)
+    for module in (encoder, decoder):
+        monkeypatch.setattr(module, "compiled", lambda function, device: function)
+    slow = SpeechModel(whisper, precision)
+    assert isinstance(fast.decoder._layers, torch.jit.ScriptModule)
+    assert not isinstance(slow.decoder._layers, torch.jit.ScriptModule)
+    for found, expected in zip(computed(fast), computed(slow), strict=True):
+        torch.testing.assert_close(found, expected, atol=0.0, rtol=0.0)
+
+
+def computed(model: SpeechModel) -> Iterator[Tensor]:
+    """Everything that the model says about two windows, 40 steps long."""
+    windows = [sound("utterance-fr")[: round(seconds * RATE)] for seconds in (2.5, 1.5)]
+    features = model.encode(windows, 1.0)
+    yield from features
+    state = model.decoder.start(features)
+    yield from model.decoder.prefill(state, torch.tensor([TOKENS, TOKENS]))
+    state.lengths = torch.tensor([len(TOKENS), 4])
+    for _ in range(40):
+        hidden, rows = model.decoder.step(state, torch.tensor([13, 11]))
+        yield from (hidden, rows, model.decoder.logits(hidden))
 
 
 def test_the_prompts_pass_and_the_steps_say_what_the_whole_sequence_says(
