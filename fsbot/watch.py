@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -49,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """`fsbot watch`, until Ctrl-C; the latter is how it ends."""
+    """`fsbot watch`, until Ctrl-C or SIGTERM; that is how it ends, and 0."""
+    # Killed, it would leave the terminal without a cursor and on its second screen.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(highlight=False)
     redaction = Redaction(settings.transcripts.redact)
     watch = Watch(settings.transcripts.directory, args.call, redaction)

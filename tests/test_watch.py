@@ -1,11 +1,13 @@
 """`fsbot watch`, on journals that grow."""
 
 import os
+import pty
 import select
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -247,6 +249,33 @@ def test_strangers_do_not_rule_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in told
     assert "\x07" not in told
     assert "Dupont" in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_terminal_is_left_as_it_was(tmp_path: Path, number: signal.Signals) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fsbot", "watch", "--transcripts-directory", str(tmp_path)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 4096)
+    while b"fsbot watch: 0 calls" not in drawn:
+        drawn += os.read(ours, 4096)
+    assert b"\x1b[?1049h" in drawn  # the second screen
+    process.send_signal(number)
+    left = b""
+    with suppress(OSError):  # how Linux tells that nobody writes any more
+        while more := os.read(ours, 4096):
+            left += more
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    assert b"\x1b[?1049l" in left
+    assert b"\x1b[?25h" in left  # the cursor
+    assert b"Traceback" not in left
 
 
 def test_lines_for_a_pipe_and_a_clean_end(tmp_path: Path) -> None:
