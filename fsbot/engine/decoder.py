@@ -9,7 +9,7 @@ from whisper.model import ResidualAttentionBlock, TextDecoder
 
 from fsbot.engine.encoder import fused_query_key_value
 from fsbot.engine.layers import LayerNorm, Precision, linear
-from fsbot.engine.torchscript import compiled
+from fsbot.engine.torchscript import compiled, inference
 
 _GROWTH = 32
 """Positions by which a full cache grows: growing copies it."""
@@ -77,12 +77,12 @@ class Decoder:
         self._embedding = embedding.half() if precision == "int8" else embedding
         self._positions = decoder.positional_embedding
 
-    @torch.inference_mode()
+    @inference
     def start(self, features: Sequence[Tensor]) -> DecoderState:
         """Project encoded windows, (frames, width) each, to cross-attention keys and values."""
         return DecoderState(*self._layers.start(list(features)))
 
-    @torch.inference_mode()
+    @inference
     def prefill(self, state: DecoderState, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Feed the first tokens of every window, in one pass.
 
@@ -97,7 +97,7 @@ class Decoder:
         )
         return hidden, rows
 
-    @torch.inference_mode()
+    @inference
     def step(self, state: DecoderState, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Append one token to every row.
 
@@ -120,7 +120,7 @@ class Decoder:
         state.lengths = state.lengths + 1
         return hidden, rows
 
-    @torch.inference_mode()
+    @inference
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, width) to (…, vocabulary), float32."""
         return self._logits(hidden).float()  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fsbot.engine.alignatt import AttentionTracker
 from fsbot.engine.guards import echoing_tail, looping_tail
+from fsbot.engine.torchscript import inference
 
 if TYPE_CHECKING:
     from fsbot.engine.model import SpeechModel
@@ -198,7 +199,7 @@ class _Search:
         )
 
 
-@torch.inference_mode()
+@inference
 def decode(
     model: "SpeechModel", features: Sequence[Tensor], tasks: Sequence[DecodingTask]
 ) -> list[Decoded]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from whisper.model import AudioEncoder, Conv1d, ResidualAttentionBlock
 
 from fsbot.engine.layers import LayerNorm, Precision, linear
-from fsbot.engine.torchscript import compiled
+from fsbot.engine.torchscript import compiled, inference
 
 
 class Encoder:
@@ -23,7 +23,7 @@ class Encoder:
         device = encoder.positional_embedding.device.type
         self._layers = compiled(_Layers(encoder, precision), device)
 
-    @torch.inference_mode()
+    @inference
     def __call__(self, mels: Sequence[Tensor]) -> list[Tensor]:
         """Encode windows.
 

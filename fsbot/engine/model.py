@@ -67,14 +67,3 @@ class SpeechModel:
     def encode(self, windows: Sequence[NDArray[np.float32]], padding: float) -> list[Tensor]:
         """Encode windows as `mel` takes them; (frames, width) of each, padding included."""
         return self.encoder([self.mel(samples, padding) for samples in windows])
-
-    def warm_up(self) -> None:
-        """Let what is compiled be optimised, at its first two calls, before anybody waits."""
-        for _ in range(2):
-            state = self.decoder.start(
-                self.encode([np.zeros(SAMPLE_RATE, np.float32)], padding=0.0)
-            )
-            tokens = torch.zeros(1, 2, dtype=torch.int64, device=self.device)
-            self.decoder.logits(self.decoder.prefill(state, tokens)[0])
-            state.lengths = state.lengths + tokens.shape[1]
-            self.decoder.step(state, tokens[:, 0])

@@ -106,9 +106,7 @@ def _load(settings: Settings) -> SpeechModel:
     whisper = load_model(settings.engine.model, settings.engine.models_dir)
     if settings.engine.task == "translate":
         _require_translation(settings.engine.model, whisper)
-    model = SpeechModel(whisper, precision(settings, whisper.device))
-    model.warm_up()
-    return model
+    return SpeechModel(whisper, precision(settings, whisper.device))
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
