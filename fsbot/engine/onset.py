@@ -16,6 +16,9 @@ AUDIBLE_DECIBELS = 25.0
 than it was at its loudest. Of syllables of 0.2 s a quarter would be taken for certain speech
 without this, of the turns of recorded calls none is noticed any later with it."""
 
+FORGOTTEN_DECIBELS = 0.5
+"""By so much a window the loudest counts less: behind a loud click a voice may be quiet."""
+
 NOTICED_SECONDS = 0.2
 """What there is of a voice when it has just been noticed."""
 
@@ -44,7 +47,7 @@ class Onset:
         began = self._uncertain
         if began is None:
             return None
-        self._loudest = max(self._loudest, level)
+        self._loudest = max(self._loudest - FORGOTTEN_DECIBELS, level)
         if now - began.at < CERTAIN_SECONDS or level < self._loudest - AUDIBLE_DECIBELS:
             return None
         if self._echoes(now, CERTAIN_SECONDS):

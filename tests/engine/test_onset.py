@@ -56,6 +56,14 @@ def test_a_voice_that_dies_away_does_not_last() -> None:
     assert side.go_on(1.6, VOICE - 10.0) == SpeechCertain(1, 1.0)
 
 
+def test_a_click_does_not_drown_the_voice_behind_it() -> None:
+    side = onset(CALLER)
+    side.begin(1, 1.0, 1.1)
+    assert side.go_on(1.1, 0.0) is None
+    told = [side.go_on(1.1 + number * WINDOW_SECONDS, -30.0) for number in range(1, 20)]
+    assert SpeechCertain(1, 1.0) in told
+
+
 @pytest.mark.parametrize(("seconds", "certain"), [(0.2, False), (0.6, True)])
 def test_a_cough_is_a_cough_wherever_its_windows_begin(seconds: float, certain: bool) -> None:
     begin = float(str(turns("utterance-fr")[0]["speech_start"]))
