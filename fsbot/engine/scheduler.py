@@ -62,6 +62,10 @@ MOST_WINDOWS = 8
 MOST_SECONDS = 24.0
 """Audio in a batch, all windows together: what comes meanwhile waits so long as that takes."""
 
+MOST_PADDED_SECONDS = 40.0
+"""The same with every window as long as the longest, as the decoder keeps keys and values of it:
+1.2 MB a second with model base, for each worker."""
+
 LATE_SECONDS = 2.0
 """What has waited for so long is late."""
 
@@ -69,7 +73,7 @@ LISTENING_INTERVAL = 0.03
 """Seconds between two rounds of listening, at least: 20 ms pieces of many streams, judged together,
 cost a fraction of what they cost one by one."""
 
-TRIM_SECONDS = 10.0
+TRIM_SECONDS = 5.0
 """Between two times that the memory which freed tensors have left behind goes back to the machine:
 10 to 20 ms of a worker. Otherwise 280 MB of such holes stand beside 190 MB in use within hours."""
 
@@ -298,12 +302,15 @@ class Engine:
             return []
         share = math.ceil(len(waiting) / self._idle_workers)
         batch: list[_Run] = []
-        seconds = 0.0
+        seconds = longest = 0.0
         for run in waiting:
             if run.window.task.beams != waiting[0].window.task.beams:
                 continue
-            seconds += len(run.window.samples) / SAMPLE_RATE + run.window.padding
-            if batch and (seconds > MOST_SECONDS or len(batch) >= min(share, MOST_WINDOWS)):
+            own = len(run.window.samples) / SAMPLE_RATE + run.window.padding
+            seconds, longest = seconds + own, max(longest, own)
+            full = len(batch) >= min(share, MOST_WINDOWS)
+            padded = longest * (len(batch) + 1)
+            if batch and (full or seconds > MOST_SECONDS or padded > MOST_PADDED_SECONDS):
                 break
             batch.append(run)
         for run in batch:
