@@ -139,7 +139,7 @@ def test_killed_after_a_transfer(
     first = start(switch.port, *flags)
     assert switch.wait_for_listener()
     at = conversation.seconds / 2
-    script = CallScript(conversation, bridged=True, actions=(BlindTransfer(at, "A"),), tail=4.0)
+    script = CallScript(conversation, bridged=True, actions=(BlindTransfer(at, "A"),), tail=120.0)
     call: Call = switch.place(script)
     uuid, left_behind = call.uuid, call.legs[1]
     assert switch.wait(lambda: bool(left_behind.recordings), 60)
@@ -148,6 +148,8 @@ def test_killed_after_a_transfer(
     first.wait(switch)
     second = start(switch.port, *flags)
     second.says(switch, "transcript taken up again")
+    assert switch.wait(lambda: call.position > conversation.frames, 60)
+    call.hang_up()
     second.says(switch, "transcript ended")
     (journal,) = (tmp_path / "transcripts").glob("*/*.jsonl")
     assert journal.stem == uuid
