@@ -70,6 +70,7 @@ class DiskWatch:
             try:
                 self.look()
             except Exception:
+                # Nobody would be warned of a full disk any more; the next look may succeed.
                 log.exception("disk not watched")
             gevent.sleep(WATCH_SECONDS)
 

@@ -74,7 +74,8 @@ def lacks_int8() -> bool:
 
 
 # Each takes rows between -127 and 127, which stand for -1 and 1, and may overwrite them; None where
-# there is no such kernel.
+# there is no such kernel. What TorchScript compiles sees no constants of a module: 127 is _LEVELS
+# there, and 128 the level that stands for zero.
 
 
 def onednn_product(weight: Tensor) -> nn.Module | None:

@@ -116,6 +116,7 @@ class Connection(InboundESL):  # type: ignore[misc]  # greenswitch has no types
                 self._greeting.get()
             self.authenticate()
         except BaseException:
+            # Also a timeout of the caller's, or a kill: nobody else would close the socket.
             self.close("login failed")
             raise
 

@@ -48,13 +48,6 @@ class Playing:
 
 
 @pytest.fixture
-def follower() -> Iterator[Follower]:
-    running = Follower()
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def play() -> Iterator[Callable[[Tape], Playing]]:
     playing: list[Playing] = []
 
