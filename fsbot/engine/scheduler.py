@@ -22,6 +22,7 @@ from fsbot.audio.vad import SileroModel
 from fsbot.engine.cadence import Cadence
 from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import StreamEvent, StreamFailed
+from fsbot.engine.fairness import Fairness
 from fsbot.engine.inference import Job, Result, Window, infer
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
@@ -69,6 +70,10 @@ MOST_PADDED_SECONDS = 40.0
 LATE_SECONDS = 2.0
 """What has waited for so long is late."""
 
+LEAD_SECONDS = 5.0
+"""A stream that is so much further than others waits with the ends of its utterances, too, and is
+not taken along in their batches."""
+
 LISTENING_INTERVAL = 0.03
 """Seconds between two rounds of listening, at least: 20 ms pieces of many streams, judged together,
 cost a fraction of what they cost one by one."""
@@ -114,6 +119,7 @@ class Engine:
         self._scheduling = threading.Lock()
         self._streams: list[Stream] = []
         self._runs: list[_Run] = []
+        self._fairness = Fairness()
         self._idle_workers = workers
         self._listened = 0.0
         self._trimmed = time.monotonic()
@@ -294,17 +300,21 @@ class Engine:
     def _most_urgent(self) -> list[_Run]:
         """The next batch: the most urgent windows, all with as many beams as the first."""
         now = time.monotonic()
-        waiting = sorted(
-            (run for run in self._runs if not run.inferring),
-            key=partial(_urgency, now=now, newest_first=self.options.newest_first),
-        )
+        self._fairness.measure(self._streams)
+
+        def urgency(run: _Run) -> tuple[bool, bool, float]:
+            lead = self._fairness.lead(run.stream)
+            return _urgency(run.task, lead, now, self.options.newest_first)
+
+        waiting = sorted((run for run in self._runs if not run.inferring), key=urgency)
         if not waiting:
             return []
         share = math.ceil(len(waiting) / self._idle_workers)
         batch: list[_Run] = []
         seconds = longest = 0.0
         for run in waiting:
-            if run.window.task.beams != waiting[0].window.task.beams:
+            ahead = self._fairness.lead(run.stream) > LEAD_SECONDS
+            if batch and (ahead or run.window.task.beams != batch[0].window.task.beams):
                 continue
             own = len(run.window.samples) / SAMPLE_RATE + run.window.padding
             seconds, longest = seconds + own, max(longest, own)
@@ -373,9 +383,9 @@ def _deliver_last(event: Callable[[], None]) -> None:
         log.exception("last event of a stream not taken")
 
 
-def _urgency(run: _Run, now: float, newest_first: bool) -> tuple[bool, bool, float]:
+def _urgency(task: Task, lead: float, now: float, newest_first: bool) -> tuple[bool, bool, float]:
     """Utterances that are or may be over before growing ones, then whoever has waited longest; of
-    what is late, if so wished, the newest."""
-    since = run.task.since
+    what is late, if so wished, the newest. Nobody has waited for what puts him before others."""
+    since = task.since + lead
     late = newest_first and now - since > LATE_SECONDS
-    return late, isinstance(run.task, Update), -since if late else since
+    return late, isinstance(task, Update) or lead > LEAD_SECONDS, -since if late else since

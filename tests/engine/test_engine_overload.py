@@ -2,19 +2,30 @@
 
 import threading
 import time
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hearing import FRENCH, PATIENCE, RATE, Heard, between, check_contract, silence, sound
+from hearing import (
+    EVERY_SECOND,
+    FRENCH,
+    PATIENCE,
+    RATE,
+    Heard,
+    between,
+    check_contract,
+    silence,
+    sound,
+)
 
-from fsbot.engine.events import StreamEnded
+from fsbot.engine.events import AudioCovered, StreamEnded, StreamEvent
+from fsbot.engine.fairness import Fairness
 from fsbot.engine.inference import Job
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine, _urgency
 from fsbot.engine.stream import MOST_UNREAD, Stream
-from fsbot.engine.tasks import Close, Update
+from fsbot.engine.tasks import Close, Task, Update
 
 
 def wait_for(condition) -> None:  # type: ignore[no-untyped-def]
@@ -145,9 +156,8 @@ def test_listening_goes_on_when_what_waited_needs_no_more_reading(
         engine.stop()
 
 
-def run(task: type[Update] | type[Close], since: float) -> SimpleNamespace:
-    made = Update(None, 0.0, since) if task is Update else Close(None, None, 0.0, since)  # type: ignore[arg-type]
-    return SimpleNamespace(task=made)
+def lined_up(task: type[Update] | type[Close], since: float) -> Task:
+    return Update(None, 0.0, since) if task is Update else Close(None, None, 0.0, since)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -158,9 +168,76 @@ def run(task: type[Update] | type[Close], since: float) -> SimpleNamespace:
     ],
 )
 def test_what_is_read_first_of_what_is_late(newest_first: bool, order: list[str]) -> None:
-    runs = {
-        f"{kind.__name__.lower()} {since}": run(kind, 1000.0 + since)
+    tasks = {
+        f"{kind.__name__.lower()} {since}": lined_up(kind, 1000.0 + since)
         for kind, since in ((Close, -60), (Close, -30), (Close, -1), (Update, -40), (Update, 0))
     }
-    found = sorted(runs, key=lambda name: _urgency(runs[name], 1000.0, newest_first))  # type: ignore[arg-type]
+    found = sorted(tasks, key=lambda name: _urgency(tasks[name], 0.0, 1000.0, newest_first))
     assert found == order
+
+
+def test_who_pauses_more_is_not_served_more(
+    babbler: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two speakers of the same length of sound, one of whom is silent for two thirds of it."""
+    # The babbler reads so fast that its worker would find only one of them listened to.
+    monkeypatch.setattr("fsbot.engine.scheduler.LISTENING_INTERVAL", 0.0)
+    engine = Engine(babbler, EVERY_SECOND)
+    spoken = sound("utterance-fr")
+    pause = silence(2 * len(spoken) / RATE)
+    talkative, pausing = Heard(), Heard()
+    covered: list[float] = []
+
+    def take(event: StreamEvent) -> None:
+        pausing.take(event)
+        read = (event for event in talkative.events if isinstance(event, AudioCovered))
+        covered.append(max((event.until for event in read), default=0.0))
+
+    sounds = [np.tile(spoken, 9), np.tile(np.concatenate([pause, spoken]), 3)]
+    for listener, samples in zip([talkative.take, take], sounds, strict=True):
+        stream = engine.open(FRENCH, listener)
+        stream.feed(samples)
+        stream.finish()
+    engine.start()
+    try:
+        pausing.wait()
+        talkative.wait()
+    finally:
+        engine.stop()
+    assert covered[-1] > 0.7 * len(sounds[0]) / RATE
+
+
+@dataclass(eq=False)
+class Racer:
+    """What Fairness sees of a stream."""
+
+    judged: int = 0
+    skips_late_updates: bool = False
+    at_work: bool = True
+
+    def hear(self, seconds: float) -> None:
+        self.judged += round(seconds * RATE)
+
+
+def test_nobody_saves_up_a_claim_by_being_idle() -> None:
+    fairness = Fairness()
+    first, second, live = Racer(), Racer(), Racer(skips_late_updates=True)
+
+    def leads(*waiting: Racer) -> list[float]:
+        fairness.measure(waiting)  # type: ignore[arg-type]
+        return [fairness.lead(racer) for racer in waiting]  # type: ignore[arg-type]
+
+    first.hear(30)
+    second.hear(20)
+    assert leads(first, second, live) == [10, 0, 0]
+    comer = Racer()
+    assert leads(first, second, comer) == [10, 0, 0]
+    second.hear(5)
+    comer.hear(7)
+    assert leads(first, second, comer) == [5, 0, 2]
+    first.hear(20)
+    assert leads(first, second) == [25, 0]
+    second.hear(100)
+    assert leads(first, second) == [0, 75]
+    comer.hear(1)  # of a long silence, while the others went on
+    assert leads(first, comer) == [0, 0]
