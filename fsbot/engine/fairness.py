@@ -36,7 +36,8 @@ class Fairness:
             self._least = min(map(self._progress, racing))
 
     def lead(self, stream: Stream) -> float:
-        """Seconds of sound by which a stream is ahead of the one furthest behind."""
+        """Seconds of sound by which a stream is ahead of the one furthest behind, as last measured;
+        0 for one that keeps step with what is spoken."""
         return self._progress(stream) - self._least if stream in self._head_starts else 0.0
 
     def _progress(self, stream: Stream) -> float:

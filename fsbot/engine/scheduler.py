@@ -385,7 +385,8 @@ def _deliver_last(event: Callable[[], None]) -> None:
 
 def _urgency(task: Task, lead: float, now: float, newest_first: bool) -> tuple[bool, bool, float]:
     """Utterances that are or may be over before growing ones, then whoever has waited longest; of
-    what is late, if so wished, the newest. Nobody has waited for what puts him before others."""
+    what is late, if so wished, the newest. lead: of the stream, as Fairness
+    measures it; its seconds count as so much less waited."""
     since = task.since + lead
     late = newest_first and now - since > LATE_SECONDS
     return late, isinstance(task, Update) or lead > LEAD_SECONDS, -since if late else since
