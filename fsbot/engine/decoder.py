@@ -1,4 +1,9 @@
-"""Whisper's decoder over many windows at once: padded caches, masks, alignment heads."""
+"""Whisper's decoder over many windows at once.
+
+Every linear layer runs once over the tokens of all windows; attention goes window by window, over
+what each of them has. Where a layer takes row by row, as those of int8 do, what a window says is
+the same to the last bit in any company.
+"""
 
 from collections.abc import Sequence
 
@@ -19,26 +24,26 @@ class DecoderState:
     """What the decoder remembers of a batch: encoded audio, and the tokens so far.
 
     A window has `beams` rows, one per hypothesis; they share its audio. Cross-attention's keys and
-    values: (windows, heads, frames, head width) per layer, with a mask over the frames that a
-    shorter window lacks; self-attention's: (rows, heads, capacity, head width), of which row r
-    holds `lengths[r]` positions.
+    values: (windows, heads, frames, head width) per layer, of which window w holds `frames[w]`;
+    self-attention's: (rows, heads, capacity, head width), of which row r holds `lengths[r]`
+    positions, as many as all other rows of its window.
     """
 
-    def __init__(self, keys: list[Tensor], values: list[Tensor], mask: Tensor) -> None:
+    def __init__(self, keys: list[Tensor], values: list[Tensor], frames: list[int]) -> None:
         self.beams = 1
         self.cross_keys = keys
         self.cross_values = values
-        self.cross_mask = mask
+        self.frames = frames
         self.self_keys: list[Tensor] = []
         self.self_values: list[Tensor] = []
-        self.lengths = torch.zeros(len(mask), dtype=torch.int64, device=mask.device)
+        self.lengths = torch.zeros(len(frames), dtype=torch.int64, device=keys[0].device)
 
     def keep(self, windows: Sequence[int]) -> None:
         """Go on with these windows only, in that order."""
-        index = torch.tensor(windows, device=self.cross_mask.device)
+        index = torch.tensor(windows, device=self.lengths.device)
         self.cross_keys = [keys[index] for keys in self.cross_keys]
         self.cross_values = [values[index] for values in self.cross_values]
-        self.cross_mask = self.cross_mask[index]
+        self.frames = [self.frames[window] for window in windows]
         rows = index[:, None] * self.beams + torch.arange(self.beams, device=index.device)
         self.reorder(rows.flatten())
 
@@ -80,20 +85,26 @@ class Decoder:
     @inference
     def start(self, features: Sequence[Tensor]) -> DecoderState:
         """Project encoded windows, (frames, width) each, to cross-attention keys and values."""
-        return DecoderState(*self._layers.start(list(features)))
+        keys, values = self._layers.start(list(features))
+        return DecoderState(keys, values, [len(window) for window in features])
 
     @inference
-    def prefill(self, state: DecoderState, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def prefill(
+        self, state: DecoderState, tokens: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, Tensor]:
         """Feed the first tokens of every window, in one pass.
 
-        tokens: (windows, n), shorter rows padded at their end with anything: what stands there
-        changes nothing before it, and `state.lengths`, which the caller sets, forgets it. Returns
-        hidden states (windows, n, width) and the cross-attention of the alignment heads,
-        (heads, windows, n, frames), softmaxed over frames.
+        How many of them stand the caller says by `state.lengths`. Returns hidden states (windows,
+        n, width) and the cross-attention of the alignment heads, (heads, windows, n, frames),
+        softmaxed over frames; both are meaningless behind a window's own tokens.
         """
-        x = self._embedding[tokens].to(self._positions.dtype) + self._positions[: tokens.shape[1]]
+        counts = [len(row) for row in tokens]
+        longest = max(counts)
+        padded = [[*row, *[0] * (longest - len(row))] for row in tokens]
+        index = torch.tensor(padded, device=state.lengths.device)
+        x = self._embedding[index].to(self._positions.dtype) + self._positions[:longest]
         hidden, rows, state.self_keys, state.self_values = self._layers.prefill(
-            x, state.cross_keys, state.cross_values, state.cross_mask
+            x, counts, state.cross_keys, state.cross_values, state.frames
         )
         return hidden, rows
 
@@ -105,8 +116,8 @@ class Decoder:
         cross-attention, (heads, windows, beams, frames), softmaxed over frames.
         """
         x = self._embedding[tokens].to(self._positions.dtype) + self._positions[state.lengths]
-        used = int(state.lengths.max()) + 1
-        state.make_room(used)
+        used = (state.lengths[:: state.beams] + 1).tolist()
+        state.make_room(max(used))
         hidden, rows = self._layers.step(
             x[:, None],
             state.lengths,
@@ -115,7 +126,7 @@ class Decoder:
             state.self_values,
             state.cross_keys,
             state.cross_values,
-            state.cross_mask,
+            state.frames,
         )
         state.lengths = state.lengths + 1
         return hidden, rows
@@ -150,12 +161,11 @@ class _Layers(nn.Module):
         self.cross_keys_values = linear(torch.cat(weights), torch.cat(biases), precision)
 
     @torch.jit.export
-    def start(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Keys, values and mask of cross-attention, as DecoderState has them."""
+    def start(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values of cross-attention, as DecoderState has them."""
         longest = max([len(window) for window in features])
-        like, windows = features[0], len(features)
-        mask = torch.zeros(windows, 1, 1, longest, dtype=like.dtype, device=like.device)
-        shape = [windows, self.heads, longest, like.shape[1] // self.heads]
+        like = features[0]
+        shape = [len(features), self.heads, longest, like.shape[1] // self.heads]
         # One tensor per layer: those of all layers together are so large that the allocator would
         # fetch fresh pages for them every time.
         keys = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in self.blocks]
@@ -167,12 +177,16 @@ class _Layers(nn.Module):
             for layer in range(len(keys)):
                 keys[layer][window, :, : len(rows)] = projected[2 * layer]
                 values[layer][window, :, : len(rows)] = projected[2 * layer + 1]
-            mask[window, :, :, len(rows) :] = -torch.inf
-        return keys, values, mask
+        return keys, values
 
     @torch.jit.export
     def prefill(
-        self, x: Tensor, cross_keys: list[Tensor], cross_values: list[Tensor], cross_mask: Tensor
+        self,
+        x: Tensor,
+        counts: list[int],
+        cross_keys: list[Tensor],
+        cross_values: list[Tensor],
+        frames: list[int],
     ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
         """Also the keys and values of self-attention."""
         self_keys: list[Tensor] = []
@@ -182,9 +196,16 @@ class _Layers(nn.Module):
             query, keys, values = block.project(x)  # type: ignore[operator]
             self_keys.append(keys)
             self_values.append(values)
-            attended = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
+            attended = torch.zeros_like(query)
+            for window, count in enumerate(counts):
+                attended[window, :, :count] = F.scaled_dot_product_attention(
+                    query[window : window + 1, :, :count],
+                    keys[window : window + 1, :, :count],
+                    values[window : window + 1, :, :count],
+                    is_causal=True,
+                )[0]
             x = block.finish(  # type: ignore[operator]
-                x, attended, cross_keys[layer], cross_values[layer], cross_mask, rows
+                x, attended, counts, cross_keys[layer], cross_values[layer], frames, rows
             )
         return self.normalise(x), torch.cat(rows), self_keys, self_values
 
@@ -193,27 +214,34 @@ class _Layers(nn.Module):
         self,
         x: Tensor,
         lengths: Tensor,
-        used: int,
+        used: list[int],
         self_keys: list[Tensor],
         self_values: list[Tensor],
         cross_keys: list[Tensor],
         cross_values: list[Tensor],
-        cross_mask: Tensor,
+        frames: list[int],
     ) -> tuple[Tensor, Tensor]:
-        """Writes the new keys and values of self-attention behind those that there are."""
+        """Writes the new keys and values of self-attention behind those that there are.
+
+        used: positions of self-attention per window, the new one included.
+        """
         every_row = torch.arange(len(x), device=x.device)
-        beyond = torch.arange(used, device=x.device) > lengths[:, None]
-        mask = torch.zeros(len(x), 1, 1, used, dtype=x.dtype, device=x.device)
-        mask = mask.masked_fill_(beyond[:, None, None], -torch.inf)
+        beams = len(x) // len(frames)
+        counts = [beams for _ in frames]
         rows: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
             query, key, value = block.project(x)  # type: ignore[operator]
             keys, values = self_keys[layer], self_values[layer]
             keys[every_row, :, lengths] = key[:, :, 0]
             values[every_row, :, lengths] = value[:, :, 0]
-            attended, _ = attend(query, keys[:, :, :used], values[:, :, :used], mask)
+            attended = torch.zeros_like(query)
+            for window, length in enumerate(used):
+                first, end = window * beams, (window + 1) * beams
+                attended[first:end], _ = attend(
+                    query[first:end], keys[first:end, :, :length], values[first:end, :, :length]
+                )
             x = block.finish(  # type: ignore[operator]
-                x, attended, cross_keys[layer], cross_values[layer], cross_mask, rows
+                x, attended, counts, cross_keys[layer], cross_values[layer], frames, rows
             )
         return self.normalise(x[:, 0]), torch.cat(rows)
 
@@ -249,28 +277,44 @@ class _Block(nn.Module):
         self,
         x: Tensor,
         attended: Tensor,
+        counts: list[int],
         cross_keys: Tensor,
         cross_values: Tensor,
-        cross_mask: Tensor,
+        frames: list[int],
         rows: list[Tensor],
     ) -> Tensor:
-        """What follows self-attention; adds this layer's alignment heads' attention to `rows`."""
+        """What follows self-attention; adds this layer's alignment heads' attention to `rows`.
+
+        counts: queries of each window.
+        """
         x = x + self.out(_join_heads(attended))
         # The hypotheses of a window are so many queries to its one encoding.
         query = self.cross_query(self.cross_norm(x))
-        query = query.view(len(cross_mask), -1, self.heads, x.shape[2] // self.heads)
-        attended, weights = attend(query.transpose(1, 2), cross_keys, cross_values, cross_mask)
+        query = query.view(len(frames), -1, self.heads, x.shape[2] // self.heads).transpose(1, 2)
+        attended = torch.zeros_like(query)
+        heads = self.alignment_heads
+        shown = torch.zeros(
+            len(heads), len(frames), query.shape[2], cross_keys.shape[2], device=x.device
+        )
+        for window, length in enumerate(frames):
+            count = counts[window]
+            attended[window, :, :count], weights = attend(
+                query[window, :, :count],
+                cross_keys[window, :, :length],
+                cross_values[window, :, :length],
+            )
+            for number, head in enumerate(heads):
+                shown[number, window, :count, :length] = weights[head]
+        rows.append(shown)
         x = x + self.cross_out(_join_heads(attended).view(x.shape))
-        for head in self.alignment_heads:
-            rows.append(weights[:, head].float()[None])
         added: Tensor = self.down(F.gelu(self.up(self.mlp_norm(x))))
         return x + added
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def attend(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Attention that shows its weights; for few queries, where fusing gains nothing."""
     scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    weights = (scores + mask).softmax(dim=-1)
+    weights = scores.softmax(dim=-1)
     return weights @ values, weights
 
 

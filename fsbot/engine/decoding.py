@@ -268,9 +268,7 @@ class _Batch:
         drafts = [task.draft[: task.max_tokens - 1] if self._beams == 1 else () for task in tasks]
         standing = [len(task.prompt) + len(task.prefix) for task in tasks]
         texts = [(*t.prompt, *t.prefix, *draft) for t, draft in zip(tasks, drafts, strict=True)]
-        longest = max(map(len, texts))
-        padded = [[*text, *[0] * (longest - len(text))] for text in texts]
-        hidden, rows = self._decoder.prefill(self._state, self._tensor(padded))
+        hidden, rows = self._decoder.prefill(self._state, texts)
         tracker = AttentionTracker([task.audio_frames for task in tasks], rows, standing)
         self._state.lengths = self._tensor(standing)
         for window, search in enumerate(self._searches):

@@ -30,7 +30,7 @@ def theirs(model: Whisper, tokens: list[int], features: Tensor) -> Tensor:
 def fed(model: SpeechModel, features: Tensor, tokens: list[int]) -> tuple[DecoderState, Tensor]:
     """A state that has read the tokens in one pass, and the alignment heads' attention."""
     state = model.decoder.start([features])
-    _, rows = model.decoder.prefill(state, torch.tensor([tokens]))
+    _, rows = model.decoder.prefill(state, [tokens])
     state.lengths = torch.tensor([len(tokens)])
     return state, rows
 
@@ -102,7 +102,7 @@ def computed(model: SpeechModel) -> Iterator[Tensor]:
     features = model.encode(windows, 1.0)
     yield from features
     state = model.decoder.start(features)
-    yield from model.decoder.prefill(state, torch.tensor([TOKENS, TOKENS]))
+    yield from model.decoder.prefill(state, [TOKENS, TOKENS])
     state.lengths = torch.tensor([len(TOKENS), 4])
     for _ in range(40):
         hidden, rows = model.decoder.step(state, torch.tensor([13, 11]))
@@ -114,7 +114,7 @@ def test_the_prompts_pass_and_the_steps_say_what_the_whole_sequence_says(
 ) -> None:
     expected = theirs(whisper_model, TOKENS, features)
     state = speech_model.decoder.start([features])
-    hidden, _ = speech_model.decoder.prefill(state, torch.tensor([TOKENS[:4]]))
+    hidden, _ = speech_model.decoder.prefill(state, [TOKENS[:4]])
     state.lengths = torch.tensor([4])
     found = [log_probs_of(speech_model, hidden)[0]]
     for token in TOKENS[4:]:
@@ -188,7 +188,7 @@ def test_attention_is_that_of_the_alignment_heads(
 def test_large_v3s_shape_decodes(large_babbler: SpeechModel) -> None:
     [features] = large_babbler.encode([sound("utterance-fr")], 4.0)
     decoder = large_babbler.decoder
-    hidden, rows = decoder.prefill(decoder.start([features]), torch.tensor([[50258, 50265]]))
+    hidden, rows = decoder.prefill(decoder.start([features]), [[50258, 50265]])
     log_probs = log_probs_of(large_babbler, hidden)[:, -1]
     assert log_probs.shape == (1, 51866)
     assert rows.shape == (2, 1, 2, len(features))

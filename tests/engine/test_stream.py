@@ -1,10 +1,10 @@
 """One side from its first sound to its last word, through the real engine."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from hearing import (
     EVERY_SECOND,
     FRENCH,
@@ -367,8 +367,10 @@ def test_earlier_utterances_are_context_up_to_the_limit(
     prompts: list[tuple[int, ...]] = []
     prefill = Decoder.prefill
 
-    def prefill_and_note(self: Decoder, state: DecoderState, tokens: torch.Tensor) -> object:
-        prompts.append(tuple(tokens[0].tolist()))
+    def prefill_and_note(
+        self: Decoder, state: DecoderState, tokens: Sequence[Sequence[int]]
+    ) -> object:
+        prompts.append(tuple(tokens[0]))
         return prefill(self, state, tokens)
 
     monkeypatch.setattr(Decoder, "prefill", prefill_and_note)

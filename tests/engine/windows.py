@@ -34,9 +34,7 @@ def forced_logits(model: SpeechModel, windows: Sequence[Given]) -> list[Tensor]:
     """
     decoder = model.decoder
     state = decoder.start([window.features for window in windows])
-    longest = max(len(window.first) for window in windows)
-    padded = [[*window.first, *[0] * (longest - len(window.first))] for window in windows]
-    hidden, _ = decoder.prefill(state, torch.tensor(padded))
+    hidden, _ = decoder.prefill(state, [window.first for window in windows])
     state.lengths = torch.tensor([len(window.first) - window.dropped for window in windows])
     found = [
         [decoder.logits(hidden[number, : len(window.first)])]
@@ -68,7 +66,7 @@ def read_at_once(model: SpeechModel, features: Tensor, task: DecodingTask, text:
     before = len(task.prompt) + len(task.prefix)
     fed = [*task.prompt, *task.prefix, *text.tokens]
     state = model.decoder.start([features])
-    _, rows = model.decoder.prefill(state, torch.tensor([fed]))
+    _, rows = model.decoder.prefill(state, [fed])
     tracker = AttentionTracker([task.audio_frames], rows, [len(fed)])
     # A token's frame is that of the position which it is predicted at, the one before it.
     _, attention = tracker.first(0, before - 1, len(fed) - 1)
