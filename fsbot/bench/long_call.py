@@ -38,7 +38,7 @@ from fsbot.transcript.journal import Journal, line_of
 from fsbot.transcript.records import EndOfUtterance, Record, StartOfSpeech, Transcription
 from fsbot.transcript.writer import BEHIND, Channel, TranscriptWriter
 
-SAMPLE_EVERY = 300.0
+SAMPLE_EVERY = 60.0
 """Simulated seconds between two looks at the memory."""
 
 ONSET_SECONDS = 1.5
