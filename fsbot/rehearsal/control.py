@@ -41,6 +41,7 @@ class ControlSession(ClientSession):
         self._asked: deque[tuple[str, str, str]] = deque()
         self._news = Flag()
         self._broken_off = Flag()
+        self._spoken_to = False
 
     def serve(self) -> None:
         """Until the program leaves; the call goes on in its dialplan then, if it is still up."""
@@ -88,8 +89,11 @@ class ControlSession(ClientSession):
     def _answer(self, command: Command) -> None:
         line = command.line.rstrip("\r")
         name, _, argument = line.partition(" ")
+        first, self._spoken_to = not self._spoken_to, True
         match name.lower():
             case "connect":
+                if self._leg.answered:
+                    self._leg.begin_park()
                 pairs = self._leg.dump().headers.items()
                 modes = [("Socket-Mode", "async"), ("Control", "full")]
                 lines = [
@@ -98,11 +102,14 @@ class ControlSession(ClientSession):
                 lines.append(b"Content-Type: command/reply\nReply-Text: %2BOK%0A\n")
                 lines += [b"%s: %s\n" % (key.encode(), value.encode()) for key, value in modes]
                 self._send(b"".join(lines) + b"\n")
+            case _ if first:
+                pass  # carried out, but its reply is dropped (listener_run, mod_event_socket.c)
             case "linger":
                 self._linger = int(argument or 60)
                 self._send(reply(f"+OK will linger {self._linger} seconds"))
             case "getvar":
-                self._send(reply(self._leg.variables.get(argument, "")))
+                if value := self._leg.variables.get(argument):
+                    self._send(reply(value))
             case "sendmsg" if not argument:
                 self._send(reply(self._take_message(command)))
             case _:
@@ -143,6 +150,7 @@ class ControlSession(ClientSession):
         match application:
             case "answer":
                 self._call.answer()
+                self._leg.begin_park()
             case "hangup":
                 self._call.hang_up(argument or "NORMAL_CLEARING")
             case "set":
@@ -158,7 +166,8 @@ class ControlSession(ClientSession):
             case "playback":
                 return self._play(argument)
             case "speak":
-                self._broken_off.wait(spoken_seconds(argument))
+                if not self._broken_off.wait(spoken_seconds(argument)):
+                    self._leg.text_ended()
             case _:
                 return "-ERR invalid application"
         return "_none_"

@@ -123,6 +123,8 @@ class Leg:
     """The input callback of a script that runs on it."""
     queued: deque[SwitchEvent] = field(default_factory=deque)
     """Events that clients have sent to the channel itself, until a script takes them."""
+    _sends_silence: bool | None = None
+    """What park has read of the variable; None before."""
 
     def __post_init__(self) -> None:
         self.call_uuid = self.call_uuid or self.uuid
@@ -295,6 +297,8 @@ class Leg:
 
     def execute(self, application: str, argument: str = "", identity: str = "") -> str:
         """CHANNEL_EXECUTE; returns the application's UUID for `executed`."""
+        if application in ("speak", "playback"):
+            self._let_recordings_stand_still(False)
         self.application = (application, argument)
         self.variables["current_application_data"] = argument
         self.variables["current_application"] = application
@@ -309,6 +313,21 @@ class Leg:
         pairs = [("Application", application), ("Application-Data", argument)]
         pairs += [("Application-Response", response), ("Application-UUID", identity)]
         self.emit("CHANNEL_EXECUTE_COMPLETE", after=[pair for pair in pairs if pair[1]])
+
+    def begin_park(self) -> None:
+        """park reads once whether silence is sent while nothing plays (switch_ivr.c)."""
+        if self._sends_silence is None:
+            self._sends_silence = self.variables.get("send_silence_when_idle", "") not in ("", "0")
+
+    def text_ended(self) -> None:
+        """`speak` has said its text, which ended on part of a frame, as most do."""
+        self.begin_park()
+        if not self._sends_silence:
+            self._let_recordings_stand_still(True)
+
+    def _let_recordings_stand_still(self, stand: bool) -> None:
+        for recording in self.recordings.values():
+            recording.file.stands_still = stand
 
     def hold(self) -> None:
         self.held_since = microseconds()

@@ -33,7 +33,9 @@ class Playback:
         self._broken_off.clear()
         running = self._leg.execute(application, argument)
         seconds = (spoken_seconds if application == "speak" else file_seconds)(argument)
-        self._broken_off.wait(0.0 if math.isnan(seconds) else seconds)
+        broken = self._broken_off.wait(0.0 if math.isnan(seconds) else seconds)
+        if application == "speak" and not broken:
+            self._leg.text_ended()
         if self._leg.answer_state != "hangup":
             self._leg.executed(running, "FILE PLAYED")
 

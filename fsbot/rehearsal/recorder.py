@@ -94,6 +94,9 @@ class RecordingFile:
         self.path = path
         self.masked = False
         self.paused = False
+        self.stands_still = False
+        """What was sent to the leg ended on part of a frame, and nothing is sent behind it."""
+        self._unread: deque[bytes] = deque()
         self._options = options
         self._rate = rate
         self._idle = write_side_idle and options.layout is not Layout.READ
@@ -112,6 +115,12 @@ class RecordingFile:
         """20 ms of the leg's media went by."""
         if self.paused or self._native:
             return
+        if self.stands_still or self._unread:
+            # Once sound is sent again, what had waited stays late (switch_core_media_bug_read).
+            self._unread.append(frame)
+            if self.stands_still:
+                return
+            frame = self._unread.popleft()
         if self.masked:
             frame = bytes(len(frame))
         lag = self._options.pre_buffer_frames

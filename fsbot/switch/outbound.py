@@ -13,6 +13,7 @@ import errno
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -22,7 +23,7 @@ from gevent.event import Event as Flag
 from gevent.server import StreamServer
 
 from fsbot.errors import UserError
-from fsbot.switch.codec import Event, ProtocolError, parse_event
+from fsbot.switch.codec import Event, ProtocolError, encode_command, parse_event
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError
 from fsbot.switch.legs import Leg
@@ -41,6 +42,9 @@ NOT_PLAYED = frozenset({"FILE NOT FOUND", "PLAYBACK ERROR"})
 
 AT_ONCE = 0.05
 """Seconds within which `speak` cannot have said a text."""
+
+SILENCE = "send_silence_when_idle"
+"""Channel variable: what park sends while nothing is played; -1 is digital silence."""
 
 _NO_VOICE = "over at once: FreeSWITCH may lack the engine or voice of robot.voice"
 
@@ -102,6 +106,7 @@ class OutboundSession(Connection):
             self._prepare_socket()
             self.connected = True
             self.start_event_handlers()
+            self._send_silence_when_idle()
             answer = self.request("connect")
             self.leg = Leg.from_event(parse_event(answer))
             check_uuid(self.leg.uuid)
@@ -121,6 +126,25 @@ class OutboundSession(Connection):
             self.close("the channel was not taken")
             raise
         return self.leg
+
+    def _send_silence_when_idle(self) -> None:
+        """Unless the dialplan has said what is sent while nothing plays, have silence sent.
+
+        A text of `speak` may end on part of a frame (switch_ivr_play_say.c). With nothing behind
+        it, a recording of both directions waits for the rest of that frame: it stands still until
+        the next text, and then has what the caller said meanwhile, too late
+        (switch_core_media_bug_read). park reads the variable once, when `connect` has brought it
+        about (switch_ivr.c).
+        """
+        # The first command on a connection is carried out and never answered, but for `connect`,
+        # which answers by itself; and where a variable is empty, there is no answer either.
+        self._write(encode_command("getvar"))
+        uuid = self.request("getvar uuid").reply_text
+        check_uuid(uuid)
+        # Refused where the dialplan lacks `full`, which the answer to `connect` tells.
+        with suppress(CommandRefused):
+            if self.api(f"uuid_getvar {uuid} {SILENCE}").strip() in ("_undef_", ""):
+                self.api(f"uuid_setvar {uuid} {SILENCE} -1")
 
     def _prepare_socket(self) -> None:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -234,6 +234,21 @@ def never(session: OutboundSession) -> None:
     pytest.fail("such a call was taken")
 
 
+def greet(peer: Peer, uuid: str = "a-b-c", silence: str = "_undef_") -> list[str]:
+    """Answer as FreeSWITCH 1.11 does what comes before `connect`; those commands.
+
+    It carries out the first command of a connection and says nothing.
+    """
+    lines: list[str] = []
+    while (command := peer.command()) is not None and command.line != "connect":
+        lines.append(command.line)
+        if command.line == "getvar uuid":
+            peer.reply(uuid)
+        elif command.line.startswith("api "):
+            peer.api_reply(silence if "getvar" in command.line else "+OK\n")
+    return lines
+
+
 def channel(uuid: str = "a-b-c", control: str = "full") -> bytes:
     text = f"Event-Name: CHANNEL_DATA\nUnique-ID: {uuid}\nContent-Type: command/reply\n"
     return f"{text}Reply-Text: %2BOK%0A\nSocket-Mode: async\nControl: {control}\n\n".encode()
@@ -254,11 +269,30 @@ def channel(uuid: str = "a-b-c", control: str = "full") -> bytes:
 def test_what_is_no_channel_of_ours_is_dropped(listen: Listen, answer: bytes) -> None:
     server = listen(never)
     peer = dial(server)
-    command = peer.command()
-    assert command is not None
-    assert command.line == "connect"
+    greet(peer)
     peer.send(answer)
     assert refused(server, peer)
+
+
+@pytest.mark.parametrize("uuid", ["../../etc", "a b", "-ERR no"])
+def test_a_uuid_that_fits_nowhere_is_asked_nothing(listen: Listen, uuid: str) -> None:
+    server = listen(never)
+    peer = dial(server)
+    assert greet(peer, uuid) == ["getvar", "getvar uuid"]
+    assert refused(server, peer)
+
+
+@pytest.mark.parametrize(("said", "asked"), [("_undef_", True), ("1400", False), ("0", False)])
+def test_silence_is_sent_unless_the_dialplan_has_said_what_is(
+    listen: Listen, said: str, asked: bool
+) -> None:
+    """Before `connect`, which parks the call: park reads it once."""
+    server = listen(lambda session: None)
+    peer = dial(server)
+    lines = greet(peer, "a-b-c", said)
+    assert lines[:3] == ["getvar", "getvar uuid", "api uuid_getvar a-b-c send_silence_when_idle"]
+    assert lines[3:] == ["api uuid_setvar a-b-c send_silence_when_idle -1"] * asked
+    peer.sock.close()
 
 
 def test_a_peer_that_says_nothing_is_given_up(listen: Listen) -> None:
@@ -272,7 +306,7 @@ def test_the_real_handshake_is_understood(listen: Listen, captures) -> None:  # 
     server = listen(taken.append)
     peer = dial(server)
     handshake, _, _ = captures.received("outbound_handshake").partition(b"\n\n")
-    assert peer.command().line == "connect"  # type: ignore[union-attr]
+    greet(peer)
     peer.send(handshake + b"\n\n")
     lines = []
     while (command := peer.command()) is not None:
