@@ -17,8 +17,7 @@ PART_SECONDS = 1800.0
 
 MOST_OFF = 0.2
 MOST_GROWTH = 30.0
-"""MB, from the second half hour to the last, the least of each: what freed tensors leave behind
-stands until the engine next gives it back, in 5 s, which here are minutes of the call."""
+"""MB, from the first look after that start to the last."""
 
 FASTER = 80.0
 """About so many times faster than real time, for the progress bar."""
@@ -117,15 +116,22 @@ def _onsets(told: dict[str, Any]) -> list[Figure]:
 
 
 def _memory(told: dict[str, Any]) -> list[Figure]:
-    """No target for a call that is over before memory may have settled."""
+    """No target for a call that is over before memory may have settled.
+
+    The least of a part tells what is held from what freed tensors leave behind, which stands until
+    the engine next gives it back: in 5 s, which here are minutes of the call.
+    """
     memory, part = told["memory"], _part(told)
     settled = min(held for at, held in memory if part <= at < 2 * part)
     last = min(held for at, held in memory if at >= told["seconds"] - part)
     highest = max(held for _, held in memory)
+    after_start = next(held for at, held in memory if at >= part)
     minutes = f"{part / 60:.0f} minutes"
-    grown, growth = "memory, growth after the start", last - settled
+    grown, growth = "memory, growth after the start", memory[-1][1] - after_start
     return [
         Figure("memory at the start", round(memory[0][1]), "MB"),
+        Figure(f"memory after {minutes}", round(after_start), "MB"),
+        Figure("memory at the end", round(memory[-1][1]), "MB"),
         Figure(f"memory, least of the second {minutes}", round(settled), "MB"),
         Figure(f"memory, least of the last {minutes}", round(last), "MB"),
         Figure("memory, highest", round(highest), "MB"),

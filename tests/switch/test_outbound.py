@@ -235,13 +235,15 @@ def never(session: OutboundSession) -> None:
 
 
 def greet(peer: Peer, uuid: str = "a-b-c", silence: str = "_undef_") -> list[str]:
-    """Answer as FreeSWITCH 1.11 does what comes before `connect`; those commands.
+    """Answer as FreeSWITCH 1.11 does what comes before `connect`; the commands, with that one.
 
     It carries out the first command of a connection and says nothing.
     """
     lines: list[str] = []
-    while (command := peer.command()) is not None and command.line != "connect":
+    while (command := peer.command()) is not None:
         lines.append(command.line)
+        if command.line == "connect":
+            break
         if command.line == "getvar uuid":
             peer.reply(uuid)
         elif command.line.startswith("api "):
@@ -269,7 +271,7 @@ def channel(uuid: str = "a-b-c", control: str = "full") -> bytes:
 def test_what_is_no_channel_of_ours_is_dropped(listen: Listen, answer: bytes) -> None:
     server = listen(never)
     peer = dial(server)
-    greet(peer)
+    assert greet(peer)[-1] == "connect"
     peer.send(answer)
     assert refused(server, peer)
 
@@ -291,7 +293,8 @@ def test_silence_is_sent_unless_the_dialplan_has_said_what_is(
     peer = dial(server)
     lines = greet(peer, "a-b-c", said)
     assert lines[:3] == ["getvar", "getvar uuid", "api uuid_getvar a-b-c send_silence_when_idle"]
-    assert lines[3:] == ["api uuid_setvar a-b-c send_silence_when_idle -1"] * asked
+    set_it = ["api uuid_setvar a-b-c send_silence_when_idle -1"] * asked
+    assert lines[3:] == [*set_it, "connect"]
     peer.sock.close()
 
 
@@ -306,7 +309,7 @@ def test_the_real_handshake_is_understood(listen: Listen, captures) -> None:  # 
     server = listen(taken.append)
     peer = dial(server)
     handshake, _, _ = captures.received("outbound_handshake").partition(b"\n\n")
-    greet(peer)
+    assert greet(peer)[-1] == "connect"
     peer.send(handshake + b"\n\n")
     lines = []
     while (command := peer.command()) is not None:
