@@ -10,6 +10,8 @@ import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
+import structlog
+
 from fsbot.errors import UserError
 
 Head = tuple[int, int]
@@ -22,6 +24,8 @@ MEL_BANDS = (80, 128)
 MAX_LAYERS = 64
 MAX_STATE = 4096
 MAX_CONTEXT = 4096
+
+log = structlog.get_logger("fsbot.weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +139,21 @@ _KNOWN = {
 }
 
 
+_SAME_SHAPE = {"large-v1": "large-v2", "large": "large-v3", "turbo": "large-v3-turbo"}
+"""Other names, and what has their dimensions."""
+
+
 def same_shape_as(dims: Dimensions) -> str | None:
     """The openai-whisper model that has these dimensions, or None."""
+    shape = _shape(dims)
+    return next((name for name, known in _KNOWN.items() if known == shape), None)
+
+
+def _shape(dims: Dimensions) -> tuple[int, ...] | None:
+    """As in _KNOWN; None if encoder and decoder differ in heads."""
     if dims.n_audio_head != dims.n_text_head:
         return None
-    key = (
+    return (
         dims.n_mels,
         dims.n_audio_state,
         dims.n_audio_head,
@@ -147,7 +161,6 @@ def same_shape_as(dims: Dimensions) -> str | None:
         dims.n_text_layer,
         dims.n_vocab,
     )
-    return next((name for name, known in _KNOWN.items() if known == key), None)
 
 
 def upper_half(dims: Dimensions) -> tuple[Head, ...]:
@@ -159,16 +172,16 @@ def upper_half(dims: Dimensions) -> tuple[Head, ...]:
 def published_heads(name: str, dims: Dimensions) -> tuple[Head, ...] | None:
     """The alignment heads that openai-whisper publishes for `name`; None if it has none.
 
-    None too if `name` has other dimensions than `dims`.
+    None too if the model of that name has other dimensions than `dims`: a fine-tune's folder may be
+    called anything.
     """
     from whisper import _ALIGNMENT_HEADS  # slow to import, and needed only when converting
 
     dump = _ALIGNMENT_HEADS.get(name)
-    if dump is None:
+    known = _KNOWN.get(_SAME_SHAPE.get(name, name))
+    if dump is None or known != _shape(dims):
         return None
     mask = gzip.decompress(base64.b85decode(dump))
-    if len(mask) != dims.n_text_layer * dims.n_text_head:
-        return None
     return tuple(divmod(index, dims.n_text_head) for index, used in enumerate(mask) if used)
 
 
@@ -177,15 +190,44 @@ def checked_heads(pairs: object, dims: Dimensions) -> tuple[Head, ...]:
 
     Raises UserError for anything else, and for heads that the model does not have.
     """
+    heads = _pairs(pairs)
+    for layer, head in heads:
+        if not (layer < dims.n_text_layer and head < dims.n_text_head):
+            raise UserError(f"alignment_heads names a head that the model lacks: {[layer, head]}")
+    return heads
+
+
+def heads_there(pairs: object, dims: Dimensions) -> tuple[Head, ...]:
+    """Those of `checked_heads` that the model has; the upper half if it has none of them.
+
+    A distilled model often names the heads of its teacher, whose decoder has more layers.
+    Raises UserError for what are no pairs of numbers.
+    """
+    heads = _pairs(pairs)
+    there = tuple(
+        (layer, head)
+        for layer, head in heads
+        if layer < dims.n_text_layer and head < dims.n_text_head
+    )
+    if len(there) < len(heads):
+        log.warning(
+            "alignment heads left out that the model lacks: words may be timed less well",
+            named=len(heads),
+            left_out=len(heads) - len(there),
+            decoder_layers=dims.n_text_layer,
+            used="the rest" if there else "all heads of the upper half of the layers",
+        )
+    return there or upper_half(dims)
+
+
+def _pairs(pairs: object) -> tuple[Head, ...]:
     heads: list[Head] = []
     for pair in pairs if isinstance(pairs, list) else ():
         match pair:
-            case [int(layer), int(head)] if (
-                0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head
-            ):
+            case [int(layer), int(head)] if layer >= 0 and head >= 0:
                 heads.append((layer, head))
             case _:
-                raise UserError(f"alignment_heads names a head that the model lacks: {pair!r}")
+                raise UserError(f"alignment_heads names what is no head: {pair!r}")
     if not heads:
         raise UserError("alignment_heads is not a list of [layer, head] pairs")
     return tuple(heads)
@@ -194,7 +236,7 @@ def checked_heads(pairs: object, dims: Dimensions) -> tuple[Head, ...]:
 def heads_for(name: str, dims: Dimensions, configured: object = None) -> tuple[Head, ...]:
     """Alignment heads: as the model's own files say, else as published, else the upper half."""
     if configured is not None:
-        return checked_heads(configured, dims)
+        return heads_there(configured, dims)
     for candidate in (name, same_shape_as(dims)):
         if candidate and (published := published_heads(candidate, dims)):
             return published

@@ -20,6 +20,7 @@ from fsbot.errors import UserError
 from fsbot.weights.architecture import Dimensions, heads_for
 from fsbot.weights.checkpoint import Checkpoint
 from fsbot.weights.jsonfile import read_json_object
+from fsbot.weights.vocabulary import own_dimensions, own_tokens
 
 VERSION = 6
 TYPES = {
@@ -42,9 +43,11 @@ def read_ctranslate2(folder: Path, name: str) -> Checkpoint:
     config = read_json_object(folder / "config.json")
     try:
         variables = _read_variables(path)
-        dims = _dimensions(variables)
+        claimed = _dimensions(variables)
+        dims = own_dimensions(claimed, folder)
         heads = heads_for(name, dims, config.get("alignment_heads"))
-        return Checkpoint(dims, _rename(variables, dims), heads)
+        tensors = own_tokens(_rename(variables, dims), claimed["n_vocab"], dims)
+        return Checkpoint(dims, tensors, heads)
     except UserError as error:
         raise UserError(f"{path}: {error.message}", remedy=error.remedy) from None
     except OSError as error:
@@ -144,7 +147,9 @@ def _layers(variables: dict[str, Tensor], side: str) -> int:
     return len({found[1] for name in variables if (found := pattern.match(name))})
 
 
-def _dimensions(variables: dict[str, Tensor]) -> Dimensions:
+def _dimensions(variables: dict[str, Tensor]) -> dict[str, int]:
+    """The ten numbers of `Dimensions`, unchecked."""
+
     def shape(name: str, rank: int) -> torch.Size:
         value = _get(variables, name)
         if value.dim() != rank:
@@ -159,18 +164,18 @@ def _dimensions(variables: dict[str, Tensor]) -> Dimensions:
 
     audio = shape("encoder/position_encodings/encodings", 2)
     text = shape("decoder/position_encodings/encodings", 2)
-    return Dimensions(
-        n_mels=shape("encoder/conv1/weight", 3)[1],
-        n_audio_ctx=audio[0],
-        n_audio_state=audio[1],
-        n_audio_head=heads("encoder"),
-        n_audio_layer=_layers(variables, "encoder"),
-        n_vocab=shape("decoder/embeddings/weight", 2)[0],
-        n_text_ctx=text[0],
-        n_text_state=text[1],
-        n_text_head=heads("decoder"),
-        n_text_layer=_layers(variables, "decoder"),
-    )
+    return {
+        "n_mels": shape("encoder/conv1/weight", 3)[1],
+        "n_audio_ctx": audio[0],
+        "n_audio_state": audio[1],
+        "n_audio_head": heads("encoder"),
+        "n_audio_layer": _layers(variables, "encoder"),
+        "n_vocab": shape("decoder/embeddings/weight", 2)[0],
+        "n_text_ctx": text[0],
+        "n_text_state": text[1],
+        "n_text_head": heads("decoder"),
+        "n_text_layer": _layers(variables, "decoder"),
+    }
 
 
 def _rename(variables: dict[str, Tensor], dims: Dimensions) -> dict[str, Tensor]:

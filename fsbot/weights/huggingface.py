@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fsbot.errors import UserError
-from fsbot.weights.architecture import Dimensions, heads_for
+from fsbot.weights.architecture import heads_for
 from fsbot.weights.checkpoint import Checkpoint
 from fsbot.weights.jsonfile import read_json_object
+from fsbot.weights.vocabulary import own_dimensions, own_tokens
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -71,10 +72,12 @@ def read_huggingface(folder: Path, name: str) -> Checkpoint:
         missing = [theirs for theirs in _DIMENSIONS.values() if theirs not in config]
         if missing:
             raise UserError(f"config.json lacks {missing[0]}")
-        dims = Dimensions.from_mapping({ours: config[key] for ours, key in _DIMENSIONS.items()})
+        claimed = {ours: config[key] for ours, key in _DIMENSIONS.items()}
+        dims = own_dimensions(claimed, folder)
+        tensors = own_tokens(_read_tensors(folder), claimed["n_vocab"], dims)
         generation = read_json_object(folder / "generation_config.json")
         configured = generation.get("alignment_heads") or config.get("alignment_heads")
-        return Checkpoint(dims, _read_tensors(folder), heads_for(name, dims, configured))
+        return Checkpoint(dims, tensors, heads_for(name, dims, configured))
     except UserError as error:
         raise UserError(f"{folder}: {error.message}", remedy=error.remedy) from None
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from fsbot.errors import UserError
-from fsbot.weights.architecture import Dimensions, heads_for
+from fsbot.weights.architecture import heads_for
 from fsbot.weights.checkpoint import Checkpoint
+from fsbot.weights.vocabulary import own_dimensions, own_tokens
 
 
 def read_openai(path: Path, name: str, sha256: str) -> Checkpoint:
@@ -34,7 +35,8 @@ def read_openai(path: Path, name: str, sha256: str) -> Checkpoint:
     if not isinstance(content, dict) or not isinstance(content.get("model_state_dict"), dict):
         raise UserError(f"{path} is not openai-whisper's: it has no dims and model_state_dict")
     try:
-        dims = Dimensions.from_mapping(content.get("dims"))
-        return Checkpoint(dims, content["model_state_dict"], heads_for(name, dims))
+        dims = own_dimensions(content.get("dims"))
+        tensors = own_tokens(content["model_state_dict"], content["dims"]["n_vocab"], dims)
+        return Checkpoint(dims, tensors, heads_for(name, dims))
     except UserError as error:
         raise UserError(f"{path}: {error.message}", remedy=error.remedy) from None

@@ -67,6 +67,21 @@ def test_alignment_heads_of_an_unknown_shape_are_the_upper_half() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "dims",
+    [
+        dataclasses.replace(dimensions_of("large-v3"), n_vocab=51865),
+        dataclasses.replace(dimensions_of("large-v3"), n_mels=80),
+        dataclasses.replace(dimensions_of("large-v3"), n_text_layer=2),
+        dimensions_of("large-v2"),
+        dimensions_of("turbo"),
+    ],
+)
+def test_a_name_alone_gives_no_alignment_heads(dims: Dimensions) -> None:
+    assert heads_for("large-v3", dims) == heads_for("my-own", dims)
+    assert heads_for("large-v3", dims) != heads_for("large-v3", dimensions_of("large-v3"))
+
+
 def test_configured_alignment_heads_win() -> None:
     assert heads_for("base", BASE, [[1, 2]]) == ((1, 2),)
 

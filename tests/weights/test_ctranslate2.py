@@ -1,12 +1,16 @@
 import json
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
 from fsbot.errors import UserError
+from fsbot.weights.checkpoint import Checkpoint
 from fsbot.weights.ctranslate2 import read_ctranslate2
 
 from .writers import (
@@ -46,6 +50,20 @@ def test_config_json_names_the_alignment_heads(tmp_path: Path) -> None:
     write_ctranslate2(tmp_path, ctranslate2_variables(random_checkpoint()))
     (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": [[0, 1], [1, 0]]}))
     assert read_ctranslate2(tmp_path, "mine").alignment_heads == ((0, 1), (1, 0))
+
+
+def test_heads_and_tokens_that_are_not_whispers_are_left_out(tmp_path: Path) -> None:
+    dims = replace(LARGE_V3_SHAPED, n_mels=80, n_vocab=51865)
+    checkpoint = random_checkpoint(dims, torch.float32)
+    embedding = checkpoint.tensors["decoder.token_embedding.weight"]
+    longer = {"decoder.token_embedding.weight": torch.cat([embedding, embedding[:7]])}
+    extended = SimpleNamespace(dims=dims, tensors=checkpoint.tensors | longer)
+    write_ctranslate2(tmp_path, ctranslate2_variables(cast(Checkpoint, extended)))
+    config = {"alignment_heads": [[7, 0], [1, 0]], "lang_ids": [50259, 50357]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    read = read_ctranslate2(tmp_path, "mine")
+    assert read.alignment_heads == ((1, 0),)
+    assert equal(replace(read, alignment_heads=checkpoint.alignment_heads), checkpoint)
 
 
 def test_a_separate_output_projection_is_refused(tmp_path: Path) -> None:
