@@ -16,7 +16,6 @@ from fsbot.engine.setup import make_engine, stream_options
 from fsbot.figures import Figures
 from fsbot.house import House
 from fsbot.hub import HubBridge, HubWatchdog, in_thread
-from fsbot.languages import known_language
 from fsbot.log import flush
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.metrics import MetricsServer
@@ -141,7 +140,7 @@ class Bot:
             publisher=publisher,
             transcripts=settings.transcripts.directory,
             stream_options=stream_options(settings),
-            known_language=known_language,
+            known_language=self._engine.known_language,
             lag_warning=settings.engine.lag_warning,
             backlog=Backlog(),
             settled=self._retention.settled,

@@ -322,15 +322,14 @@ class Call:
         wish = self.leg.language
         # The variable may hold what fsbot has set itself: the language of the latest final text.
         own = wish in before.languages.values() if wish else self._unfinished is not None
+        named = "channel variable fsbot_language"
         if own and before.recordings:
-            self._language = before.recordings[-1].language_code
-        elif wish:
+            wish, named = before.recordings[-1].language_code, "language of the transcript so far"
+        if wish:
             try:
                 self._language = self._house.known_language(wish)
             except ValueError as error:
-                self._complain(
-                    "unknown_language", f"channel variable fsbot_language={wish[:40]!r} {error}"
-                )
+                self._complain("unknown_language", f"{named}={wish[:40]!r} {error}")
 
     def _wall(self, seconds: float) -> float:
         """Unix time of a second of the audio; counted from the answer if no audio was heard."""

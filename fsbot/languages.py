@@ -6,6 +6,8 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
+from fsbot.errors import UserError
+
 
 @cache
 def languages() -> dict[str, str]:
@@ -30,6 +32,37 @@ def languages() -> dict[str, str]:
         if key is not None:  # None: the table's `**{…}`, the same names as in LANGUAGES
             by_name[ast.literal_eval(key)] = ast.literal_eval(value)
     return by_name | {code: code for code in names}
+
+
+ENGLISH_TOKENS, CANTONESE_TOKENS = 51864, 51866
+"""Vocabularies of models that know English only, and that know Cantonese as well."""
+
+
+def beyond(tokens: int, language: str) -> tuple[str, str] | None:
+    """Why a model with so many tokens can't be used for a language, and what to do; None if it can.
+
+    language: Whisper's code, or "auto".
+    """
+    if tokens == ENGLISH_TOKENS and language != "en":
+        return "knows English only", "a multilingual one (one without .en)"
+    if tokens < CANTONESE_TOKENS and language == "yue":
+        return "does not know Cantonese (yue)", "large-v3 or turbo"
+    return None
+
+
+def wrong_language(model: str, language: str, tokens: int) -> UserError | None:
+    """What is to be said of engine.model and engine.language together, if they don't fit.
+
+    tokens: the size of the model's vocabulary.
+    """
+    reason = beyond(tokens, language)
+    if reason is None:
+        return None
+    other = "zh" if language == "yue" and tokens != ENGLISH_TOKENS else "en"
+    return UserError(
+        f"engine.language is {language}, and {model} {reason[0]}",
+        f"Set engine.model to {reason[1]}, or engine.language to {other}.",
+    )
 
 
 def known_language(value: str) -> str:

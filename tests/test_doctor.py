@@ -378,7 +378,9 @@ def test_an_english_model_for_french(doctor: Doctor, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("language", "vocabulary", "status"),
     [
-        ("auto", 51864, Status.OK),
+        ("en", 51864, Status.OK),
+        ("auto", 51864, Status.FAILED),
+        ("yue", 51864, Status.FAILED),
         ("auto", 51865, Status.OK),
         ("yue", 51865, Status.FAILED),
         ("yue", 51866, Status.OK),

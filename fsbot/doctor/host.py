@@ -14,6 +14,7 @@ from fsbot.audio.follower import REMEDIES
 from fsbot.doctor.findings import Finding, Status
 from fsbot.doctor.rights import user_name
 from fsbot.errors import UserError
+from fsbot.languages import wrong_language
 from fsbot.settings import Settings
 from fsbot.switch.recording import RecordingDirectory, prepare_directory
 
@@ -24,9 +25,6 @@ NETWORK_FILE_SYSTEMS = frozenset(
     | {"nfs", "nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"}
 )
 """Types of mounts whose files other machines may write: inotify does not see these writes."""
-
-ENGLISH_VOCABULARY = 51864
-CANTONESE_VOCABULARY = 51866
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
@@ -188,19 +186,6 @@ def check_weights(settings: Settings) -> Iterator[Finding]:
 
 def language_fits(model: str, language: str, vocabulary: int) -> Finding:
     """Whether a model with so many tokens can write a language."""
-    if vocabulary == ENGLISH_VOCABULARY and language not in ("en", "auto"):
-        return Finding(
-            "language",
-            Status.FAILED,
-            f"{model} knows English only, and engine.language is {language}",
-            f"Set engine.model to a multilingual one ({model.removesuffix('.en')}), or "
-            "engine.language to en.",
-        )
-    if language == "yue" and vocabulary != CANTONESE_VOCABULARY:
-        return Finding(
-            "language",
-            Status.FAILED,
-            f"{model} does not know Cantonese (yue)",
-            "Set engine.model to large-v3 or turbo, or engine.language to zh.",
-        )
+    if (refusal := wrong_language(model, language, vocabulary)) is not None:
+        return Finding("language", Status.FAILED, refusal.message, refusal.remedy)
     return Finding("language", Status.OK, f"{model} knows {language}")

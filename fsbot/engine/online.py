@@ -38,7 +38,6 @@ from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import engine_options, load_speech_model, make_engine, stream_options
 from fsbot.engine.stream import Stream
-from fsbot.languages import known_language
 from fsbot.settings import Settings
 
 
@@ -190,12 +189,12 @@ class Transcriber:
         """Begin a stream; what is None is as the settings have it.
 
         language: a code or name of Whisper's, or "auto"; raises ValueError with a hint if it is
-        neither. skip_late_updates: false for audio that comes faster than it is spoken and whose
-        live text shall not depend on the machine's speed.
+        neither, or the model does not know it. skip_late_updates: false for audio that comes
+        faster than it is spoken and whose live text shall not depend on the machine's speed.
         """
         options = stream_options(self._settings, skip_late_updates=skip_late_updates)
         if language is not None:
-            options = replace(options, language=known_language(language))
+            options = replace(options, language=self._engine.known_language(language))
         if static_prompt is not None:
             options = replace(options, static_prompt=static_prompt)
         stream = LiveStream(self._engine, options)

@@ -29,6 +29,7 @@ from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.orders import Answer, Cancel, Feed, Finish, Open, Order, Rest, Stop, StreamHandle
 from fsbot.engine.stream import Stream
 from fsbot.engine.tasks import Close, Task, Update
+from fsbot.languages import beyond, known_language
 from fsbot.memory import return_free_memory
 
 log = structlog.get_logger("fsbot.engine")
@@ -128,6 +129,16 @@ class Engine:
             threading.Thread(target=self._work, name=f"fsbot-engine-{number}", daemon=True)
             for number in range(1, workers + 1)
         ]
+
+    def known_language(self, value: str) -> str:
+        """Whisper's code for a language's code or name, or "auto", that the model can write.
+
+        Raises ValueError that says why it can't.
+        """
+        language = known_language(value)
+        if (reason := beyond(self._model.dims.n_vocab, language)) is not None:
+            raise ValueError(f"cannot be had: the model {reason[0]}")
+        return language
 
     def start(self) -> None:
         """Start the workers."""

@@ -12,6 +12,7 @@ from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
 from fsbot.errors import UserError
+from fsbot.languages import wrong_language
 from fsbot.settings import Settings
 from fsbot.weights import load_model
 
@@ -106,6 +107,9 @@ def _load(settings: Settings) -> SpeechModel:
     whisper = load_model(settings.engine.model, settings.engine.models_dir)
     if settings.engine.task == "translate":
         _require_translation(settings.engine.model, whisper)
+    refusal = wrong_language(settings.engine.model, settings.engine.language, whisper.dims.n_vocab)
+    if refusal is not None:
+        raise refusal
     return SpeechModel(whisper, precision(settings, whisper.device))
 
 

@@ -1,17 +1,23 @@
 """What strangers put into a call: nothing of it is taken for a command, a path or a line."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from bench import Bench, Listener, errors, of_kind, silence
 
+from fsbot.engine.model import SpeechModel
 from fsbot.log import ConsoleLine
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.legs import Leg
 from fsbot.transcript.records import EndOfTranscript, Failure, StartOfTranscript
+from fsbot.weights.architecture import Dimensions
+from fsbot.weights.checkpoint import build_whisper
+from tests.weights.writers import random_checkpoint
 
 LogLines = list[dict[str, object]]
 
@@ -108,6 +114,30 @@ def test_a_language_that_nobody_speaks(bench: Bench, switch: RehearsalSwitch) ->
     records = bench.transcript(english.uuid)
     assert of_kind(records, StartOfTranscript)[0].language_code == "en"
     assert errors(records) == []
+
+
+@pytest.fixture
+def english_bench(switch: RehearsalSwitch, tmp_path: Path) -> Iterator[Bench]:
+    """With a model that knows English only."""
+    dims = Dimensions(80, 1500, 16, 2, 2, 51864, 448, 16, 2, 2)
+    whisper = build_whisper(random_checkpoint(dims, torch.float32))
+    under_test = Bench(switch, SpeechModel(whisper), tmp_path)
+    yield under_test
+    under_test.stop()
+
+
+@pytest.mark.parametrize("wish", ["fr", "auto", "yue"])
+def test_a_language_that_the_model_does_not_know(
+    english_bench: Bench, switch: RehearsalSwitch, wish: str
+) -> None:
+    english_bench.start(engine={"language": "en"})
+    call = switch.place(CallScript(silence(0.5), variables={"fsbot_language": wish}))
+    records = english_bench.transcript(call.uuid)
+    assert errors(records) == ["unknown_language"]
+    assert f"fsbot_language={wish!r}" in of_kind(records, Failure)[0].message
+    assert "knows English only" in of_kind(records, Failure)[0].message
+    assert of_kind(records, StartOfTranscript)[0].language_code == "en"
+    assert of_kind(records, EndOfTranscript)[0].reason == "hangup"
 
 
 @pytest.mark.parametrize("prompt", ["Asterisk%0A\tNuméris%00", "\udcff\udcfe", "é" * 5000])
