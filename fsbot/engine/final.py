@@ -110,7 +110,7 @@ class FinalDecoder:
 
         context: text tokens of earlier utterances for the prompt; draft: what was heard of it live.
         """
-        before = self._before(speech)
+        before = _that_leave_room(self._before(speech), voice, speech)
         text = yield from self._decode_parts(voice, context, before, speech, draft)
         if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
             text = yield from self._decode_parts(voice, context, [], speech, draft)
@@ -160,6 +160,20 @@ class FinalDecoder:
             start, prefix, draft = words[-1].end, [], ()
         mean = sum(log_probs) / max(1, len(log_probs))
         return FinalText(speech, tuple(words), tuple(tokens), complete, mean, watched)
+
+
+def _that_leave_room(before: list[FinalText], voice: Voice, speech: Speech) -> list[FinalText]:
+    """The latest of some texts, as far as the decoder can hold them with that of the speech.
+
+    In some languages a few seconds fill it.
+    """
+    room = voice.room(speech.audio_end - speech.audio_start)
+    tokens = 0
+    for place in range(len(before) - 1, -1, -1):
+        tokens += len(before[place].tokens)
+        if tokens > room:
+            return before[place + 1 :]
+    return before
 
 
 def _decode_window(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from statistics import median
 
+from fsbot.engine import token_rates
+
 MAX_PHRASE = 24
 """Longest repeated phrase looked for, in tokens."""
 
@@ -16,15 +18,17 @@ ECHO_FRAMES = 10
 """Frames (0.2 s) that a phrase really said again lies behind its first time, at the very least."""
 
 TOKENS_PER_SECOND = 9.0
-"""Above the fastest speech: French at 8 syllables a second needs about 7 tokens."""
+"""Above the fastest speech: French at 8 syllables a second needs about 7 tokens. Languages that
+need more are in `token_rates`."""
 
 SPARE_TOKENS = 8
 """Punctuation and rare names cost tokens that take no time to say."""
 
 
-def token_budget(seconds: float) -> int:
-    """Most tokens that `seconds` of audio can hold."""
-    return SPARE_TOKENS + int(seconds * TOKENS_PER_SECOND)
+def token_budget(seconds: float, language: str = "fr") -> int:
+    """Most tokens that `seconds` of audio can hold. language: Whisper's code of what is written."""
+    rate = max(TOKENS_PER_SECOND, token_rates.TOKENS_PER_SECOND.get(language, 0.0))
+    return SPARE_TOKENS + int(seconds * rate)
 
 
 def looping_tail(tokens: Sequence[int]) -> int:

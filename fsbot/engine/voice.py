@@ -66,6 +66,12 @@ class Voice:
         """The same, no search for a better text being begun after `moment` of time.monotonic."""
         return replace(self, search_until=moment)
 
+    def room(self, seconds: float) -> int:
+        """Tokens of earlier text that leave room for that of so many seconds in a window."""
+        standing = len(self.static_prompt) + len(self.tokenizer.sot_sequence) + 2
+        context: int = self.model.dims.n_text_ctx
+        return context - standing - guards.token_budget(seconds, self.language)
+
     def task(
         self,
         context: Sequence[int],
@@ -84,7 +90,7 @@ class Voice:
         prompt = self.tokenizer.sot_sequence_including_notimestamps
         if before:
             prompt = (self.tokenizer.sot_prev, *before, *prompt)
-        budget = guards.token_budget(frames * FRAME_SECONDS) - len(prefix)
+        budget = guards.token_budget(frames * FRAME_SECONDS, self.language) - len(prefix)
         space = self.model.dims.n_text_ctx - len(prompt) - len(prefix)
         return DecodingTask(
             prompt=prompt,

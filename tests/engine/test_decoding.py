@@ -172,6 +172,17 @@ def test_a_short_window_reads_as_well_as_a_long_one(voice: Voice, greedy: Decode
     assert short.complete
 
 
+def test_the_budget_is_that_of_the_language_written(babbler: SpeechModel) -> None:
+    def most_tokens(language: str, task: str = "transcribe") -> int:
+        return Voice.of(babbler, EngineOptions(), language, task).task((), [], 200, 50).max_tokens
+
+    assert most_tokens("fr") == token_budget(4.0)
+    assert most_tokens("hi") == token_budget(4.0, "hi") > 2 * token_budget(4.0)
+    assert most_tokens("hi", "translate") == token_budget(4.0)
+    # What the decoder holds is the limit where it fills within seconds.
+    assert most_tokens("my") == babbler.dims.n_text_ctx - 4 < token_budget(4.0, "my")
+
+
 def test_what_stands_before_the_text(babbler: SpeechModel) -> None:
     plain_voice = Voice.of(babbler, EngineOptions(), "fr", static_prompt="Asterisk, FreeSWITCH")
     tokenizer = plain_voice.tokenizer

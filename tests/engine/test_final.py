@@ -88,6 +88,21 @@ def test_nothing_stands_before_it_where_that_takes_too_long(
     assert windows[-1] == pytest.approx(span(SECOND)[1] - span(SECOND)[0] + 0.7, abs=0.01)
 
 
+def test_nothing_stands_before_it_that_takes_the_room_of_its_text(
+    speech_model: SpeechModel, windows: list[float]
+) -> None:
+    """In Burmese a few seconds fill the decoder: what was said before must not."""
+    decoder = FinalDecoder(lambda start, end: between(CALL, start, end), LONGEST)
+    french = Voice.of(speech_model, EVERY_SECOND, "fr")
+    burmese = Voice.of(speech_model, EVERY_SECOND, "my")
+    read(decoder, french, FIRST)
+    start, end = span(SECOND)
+    finish(
+        speech_model, decoder.decode(burmese, (), Speech(start - 0.4, start, end, end + 0.3), ())
+    )
+    assert windows[1] == pytest.approx(end - start + 0.7, abs=0.01)
+
+
 def test_after_a_pause_everything_begins_anew(
     decoder: FinalDecoder, voice: Voice, windows: list[float]
 ) -> None:

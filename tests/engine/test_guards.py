@@ -1,5 +1,10 @@
+import json
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from whisper.tokenizer import LANGUAGES, get_tokenizer
 
 from fsbot.engine.guards import (
     ECHO_FRAMES,
@@ -9,6 +14,8 @@ from fsbot.engine.guards import (
     looping_tail,
     token_budget,
 )
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 few_tokens = st.lists(st.integers(0, 3), max_size=80)
 
@@ -82,3 +89,25 @@ def test_the_budget_grows_with_the_audio(one: float, other: float) -> None:
     # Fast French, 8 syllables a second, is never cut; the decoder's own limit comes before 60 s.
     assert token_budget(longer) >= 7 * longer
     assert token_budget(longer) < 448
+
+
+ARTICLE_1 = json.loads((FIXTURES / "languages" / "article-1.json").read_text(encoding="utf-8"))
+FAST_SYLLABLES = 8.0  # a second
+SYLLABLES = 51
+"""Of the French article."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_budget_holds_fast_speech_in_every_language(language: str) -> None:
+    tokenizer = get_tokenizer(True, num_languages=100, language=language)
+    tokens = tokenizer.encode(f" {ARTICLE_1[language]}")
+    seconds = SYLLABLES / FAST_SYLLABLES
+    assert len(tokens) <= token_budget(seconds, language)
+    # Two thirds of a budget would not do, or it is that of French.
+    dear = len(tokens) > token_budget(seconds)
+    assert dear <= (token_budget(seconds, language) > token_budget(seconds))
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "es", "de", "it", "pt", "zh"])
+def test_the_languages_that_whisper_knows_best_have_no_more(language: str) -> None:
+    assert token_budget(10.0, language) == token_budget(10.0)
