@@ -9,6 +9,7 @@ from gevent.event import Event as Flag
 
 from fsbot.audio.follower import Follower
 from fsbot.call import Call
+from fsbot.claims import Claims
 from fsbot.disk import DiskWatch
 from fsbot.dispatch import EVENTS, MASKING_EVENTS, Dispatcher
 from fsbot.engine.scheduler import Engine
@@ -56,9 +57,14 @@ ENGINE_SECONDS = 1.0
 class Bot:
     """One FreeSWITCH, all its calls."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        """Checks the recording directory; raises UserError. The engine is started by `run`."""
+    def __init__(self, settings: Settings, engine: Engine, claims: Claims | None = None) -> None:
+        """Checks the recording directory; raises UserError. The engine is started by `run`.
+
+        claims: on the directories, if they are taken already; `run` takes what is missing, and
+        releases them.
+        """
         self._settings = settings
+        self._claims = claims or Claims.of(settings)
         self._engine = engine
         self._finished: set[str] = set()
         """Legs that are up and whose transcript has ended: they are not taken again."""
@@ -123,7 +129,15 @@ class Bot:
         """After `run`: the engine's threads could not be ended."""
 
     def run(self) -> None:
-        """Serve until `stop`. Raises UserError if the first login is hopeless."""
+        """Serve until `stop`. Raises UserError if the first login is hopeless, or another bot works
+        in the same directories."""
+        self._claims.take()
+        try:
+            self._run()
+        finally:
+            self._claims.release()
+
+    def _run(self) -> None:
         settings = self._settings
         follower, bridge, watchdog = Follower(), HubBridge(), HubWatchdog()
         publisher = EventPublisher(lambda: self._link.connection, settings.events.compatibility)
@@ -166,13 +180,15 @@ class Bot:
         if self._server is not None:
             self._server.start(self._engine, bridge)
         self._manager.watch(lambda seconds: in_thread(self._engine.answers, seconds))
-        finishing = gevent.spawn(self._finish)
-        watching = gevent.spawn(disk_watch.run)
-        sweeping = gevent.spawn(self._retention.run)
+        background = [
+            gevent.spawn(work) for work in (self._finish, disk_watch.run, self._claims.watch)
+        ]
+        if self._claims.whole:  # otherwise another bot may be at work on what looks left over
+            background.append(gevent.spawn(self._retention.run))
         try:
             self._link.run()
         finally:
-            gevent.killall([finishing, watching, sweeping])
+            gevent.killall(background)
             self._manager.close()
             if metrics is not None:
                 metrics.close()
@@ -357,7 +373,9 @@ class Bot:
 def run(settings: Settings) -> int:
     """`fsbot run`: transcribe until SIGINT or SIGTERM; a second signal ends at once."""
     limit_memory()
-    bot = Bot(settings, make_engine(settings))
+    claims = Claims.of(settings)
+    claims.take()  # before the weights are loaded: there may be no memory for them twice
+    bot = Bot(settings, make_engine(settings), claims)
     # What torch has loaded is here to stay: looking through it for garbage would hold the hub for
     # 130 ms every now and then.
     gc.collect()

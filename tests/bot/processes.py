@@ -26,6 +26,10 @@ class Process:
                 [sys.executable, "-m", "fsbot", "run", *settings], cwd=folder, stderr=stderr
             )
 
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
