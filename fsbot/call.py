@@ -154,8 +154,6 @@ class Call:
 
     def masked(self, change: MaskChange) -> None:
         """Somebody wants nothing to be recorded, or is content again."""
-        if change.arguments and self._recorder.is_echo(change.arguments):
-            return
         masked, at = change.masked, change.at
         turn = self._masking.begin if masked else self._masking.end
         if not turn(change.who, at):

@@ -1,7 +1,6 @@
 """Has FreeSWITCH record one leg, and keeps the tape that the recordings make."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -84,7 +83,6 @@ class Recorder:
         self._number = 0
         self._asking = Semaphore()
         self._masked = False
-        self._echoes: Counter[str] = Counter()
         self._running: str | None = None
         """FreeSWITCH's path of the recording that it has confirmed and that we have not stopped."""
         self._stalled = False
@@ -171,17 +169,9 @@ class Recorder:
 
     def resynced(self, active_paths: list[str]) -> None:
         """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
-        self._echoes.clear()
         running = self._running
         if running is not None and running not in active_paths:
             self.tape.complete(running)
-
-    def is_echo(self, arguments: str) -> bool:
-        """Whether these arguments of uuid_record, which FreeSWITCH tells everybody, are our own."""
-        if self._echoes[arguments] <= 0:
-            return False
-        self._echoes[arguments] -= 1
-        return True
 
     # What the bot wants
 
@@ -256,7 +246,6 @@ class Recorder:
 
     def _mask_file(self, switch_path: str, masked: bool) -> None:
         command = mask_command(self.leg, switch_path, masked=masked)
-        self._echoes[command.removeprefix("uuid_record ")] += 1
         try:
             self._ask(command)
         except (LegGone, RecordingRefused) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from fsbot.switch.codec import Event
+from fsbot.switch.recording import OWN_MASK
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -26,15 +27,13 @@ _BY_CONTROL = {"pause": True, "resume": False}
 class MaskChange:
     """A recording of a leg is masked since Unix time `at`, or no longer.
 
-    who: the recording's path, or CONTROL if a client asks the bot itself. arguments: those of
-    uuid_record, empty if it was not used.
+    who: the recording's path, or CONTROL if a client asks the bot itself.
     """
 
     uuid: str
     who: str
     masked: bool
     at: float
-    arguments: str = ""
 
 
 def mask_change(event: Event) -> MaskChange | None:
@@ -44,9 +43,13 @@ def mask_change(event: Event) -> MaskChange | None:
     match event.name:
         case "API" if headers.get("API-Command").lower() == "uuid_record":
             arguments = headers.get("API-Command-Argument").strip()
-            uuid, action, path, *_ = [*arguments.split(" "), "", "", ""]
+            uuid, action, path, mark, *_ = [*arguments.split(" "), "", "", "", ""]
+            if mark == OWN_MASK:
+                # Of this bot, or of another one on the same FreeSWITCH, which follows the same
+                # masks: each would keep the other's call masked for ever.
+                return None
             if (masked := _BY_COMMAND.get(action.lower())) is not None and path:
-                return MaskChange(uuid, path, masked, at, arguments)
+                return MaskChange(uuid, path, masked, at)
         case "CHANNEL_EXECUTE":
             masked = _BY_APPLICATION.get(headers.get("Application"))
             path = headers.get("Application-Data").strip()

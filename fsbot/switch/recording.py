@@ -20,6 +20,9 @@ _FILE_NAME = re.compile(r"([A-Za-z0-9-]{1,128})-([1-9][0-9]{0,8})\.raw")
 _SAFE_DIRECTORY = re.compile(r"/[\w./@+=,~:-]*")
 _DIRECTORY_MODE = 0o2770
 
+OWN_MASK = "fsbot"
+"""The last argument of a mask command that a bot sends."""
+
 
 class UnsafeUuid(ValueError):
     """A channel UUID, which a dialplan may choose, that must not become part of a path."""
@@ -114,9 +117,11 @@ def stop_command(uuid: str, switch_path: str) -> str:
 def mask_command(uuid: str, switch_path: str, *, masked: bool) -> str:
     """The API command that has zeros written instead of sound, or sound again; time goes on.
 
-    Raises UnsafeUuid.
+    FreeSWITCH ignores OWN_MASK at its end. It is for the API event that FreeSWITCH makes of the
+    command: every fsbot that hears it knows that no user wants silence by it. Raises UnsafeUuid.
     """
-    return f"uuid_record {check_uuid(uuid)} {'mask' if masked else 'unmask'} {switch_path}"
+    action = "mask" if masked else "unmask"
+    return f"uuid_record {check_uuid(uuid)} {action} {switch_path} {OWN_MASK}"
 
 
 def check_reply(command: str, reply: str) -> None:
