@@ -18,7 +18,7 @@ import gevent
 from fsbot.rehearsal.call import Call
 from fsbot.rehearsal.events import HOSTNAME, VERSION, SwitchEvent
 from fsbot.rehearsal.leg import Codec, Leg
-from fsbot.rehearsal.recorder import CannotRecord, RecordingOptions
+from fsbot.rehearsal.recorder import CannotRecord, is_true
 from fsbot.switch.codec import encode_event_plain
 
 if TYPE_CHECKING:
@@ -108,11 +108,20 @@ class Api:
             return self._switch.faults.refuse_recording
         if not path.startswith("/"):
             path = str(self._switch.sound_prefix / path)
+        known = leg.recording_variables(variables)
         if path in leg.recordings:
+            if is_true(known.get("record_toggle_on_repeat", "")):
+                leg.stop_recording(path)
             return _SUCCESS
+        if is_true(known.get("record_check_bridge", "")) and leg.other:
+            partner = leg.other
+            if path in partner.recordings:
+                if is_true(partner.variables.get("RECORD_TOGGLE_ON_REPEAT", "")):
+                    partner.stop_recording(path)
+                return _SUCCESS
         if not leg.has_media:
             call.pre_answer()
-        options = RecordingOptions.from_variables({**leg.variables, **variables})
+        options = leg.recording_options(variables).on_file(Path(path))
         codec_rate = leg.codec.rate if leg.codec else Codec().rate
         # Resampling a long file takes a while: off the hub, or it would stop every other call.
         gevent.get_hub().threadpool.apply(
@@ -126,6 +135,8 @@ class Api:
         try:
             leg.start_recording(Path(path), variables, limit)
         except CannotRecord:
+            if options.hang_up_on_error:
+                call.hang_up("DESTINATION_OUT_OF_ORDER")
             return "-ERR Cannot record session!\n"
         return _SUCCESS
 
@@ -300,7 +311,7 @@ class Api:
 
     def _global_getvar(self, arguments: str) -> str:
         known = {"hostname": HOSTNAME, "sound_prefix": str(self._switch.sound_prefix)}
-        return known.get(arguments, "")
+        return (known | self._switch.core.variables).get(arguments, "")
 
     def _fsctl(self, arguments: str) -> str:
         if arguments.split()[:1] == ["shutdown"]:

@@ -67,6 +67,8 @@ class Call:
             if leg.has_media and not leg.held:
                 self._record_frame(leg)
             leg.run_script()
+        if self.finished:
+            return
         self._ticks += 1
         leg = self.legs[0]
         if not leg.answered:
@@ -359,8 +361,14 @@ class Call:
         for path, recording in list(leg.recordings.items()):
             if recording.options.answer_required and not leg.answered:
                 continue
+            if recording.options.bridge_required and leg.other is None:
+                continue
             recording.file.push(self._frame(leg, recording))
-            if recording.limit_epoch and time.time() >= recording.limit_epoch:
+            if recording.file.failed and recording.options.hang_up_on_error:
+                self.hang_up("DESTINATION_OUT_OF_ORDER")
+                return
+            late = recording.limit_epoch and time.time() >= recording.limit_epoch
+            if late or recording.file.silent_too_long:
                 leg.stop_recording(path)
 
     def _frame(self, leg: Leg, recording: Recording) -> bytes:

@@ -120,6 +120,8 @@ class Core:
         self.started = time.time()
         self.sequence = 0
         self.sessions_since_start = 0
+        self.variables: dict[str, str] = {}
+        """Global variables, which any channel falls back to."""
 
     def headers(self, name: str) -> Pairs:
         """Core headers of a new event `name`; takes the next Event-Sequence."""

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbot.rehearsal.events import Core, Pairs, SwitchEvent
-from fsbot.rehearsal.recorder import CannotRecord, RecordingFile, RecordingOptions
+from fsbot.rehearsal.recorder import (
+    CannotRecord,
+    RecordingFile,
+    RecordingOptions,
+    looked_up,
+)
 from fsbot.rehearsal.sound import Party
 
 _STATE_NUMBERS = {
@@ -46,6 +51,11 @@ _TIMES = (
     "Channel-Resurrect",
     "Channel-Bridged",
 )
+TITLES = tuple(
+    f"record_{what}" for what in ("title", "copyright", "software", "artist", "comment", "date")
+)
+"""What the start of any recording takes away from the channel (switch_ivr_async.c)."""
+
 Fire = Callable[[SwitchEvent], None]
 
 
@@ -88,6 +98,8 @@ class Recording:
     started: float
     limit_epoch: int | None
     cause: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """By the variables' names in small letters."""
 
 
 @dataclass(slots=True)
@@ -342,9 +354,33 @@ class Leg:
 
     # -- recordings --------------------------------------------------------------------------
 
+    def recording_variables(self, inline: Mapping[str, str]) -> dict[str, str]:
+        """What a recording with these variables in its braces goes by."""
+        return looked_up(inline, self.variables, self.core.variables)
+
+    def recording_options(self, inline: Mapping[str, str]) -> RecordingOptions:
+        return RecordingOptions.from_variables(self.recording_variables(inline))
+
+    def _take_titles(self, inline: Mapping[str, str]) -> dict[str, str]:
+        """What is to stand in the file's header, were it no headerless one. FreeSWITCH unsets on
+        the channel what it has found anywhere."""
+        known = self.recording_variables(inline)
+        titles = {name: known[name] for name in TITLES if name in known}
+        for name in [name for name in self.variables if name.lower() in titles]:
+            del self.variables[name]
+        return titles
+
+    def _run_hooks(self, prefix: str) -> None:
+        """`execute_on_…` of the channel, and of the global variables, run for every recording."""
+        hooks = {**self.core.variables, **self.variables}
+        for name, hook in hooks.items():
+            if hook and name.lower().startswith(prefix):
+                application, _, argument = hook.replace("::", " ").partition(" ")
+                self.executed(self.execute(application, argument))
+
     def start_recording(self, path: Path, inline: Mapping[str, str], limit: int) -> None:
         """RECORD_START and the growing file. Raises CannotRecord."""
-        options = RecordingOptions.from_variables({**self.variables, **inline})
+        options = self.recording_options(inline).on_file(path)
         codec_rate = self.codec.rate if self.codec else Codec().rate
         rate = options.sample_rate or codec_rate
         try:
@@ -353,12 +389,21 @@ class Leg:
             self.variables["record_completion_cause"] = "uri-failure"
             raise
         now = time.time()
+        titles = self._take_titles(inline)
         recording = Recording(
-            file, options, inline, codec_rate, rate, now, int(now) + limit if limit else None
+            file,
+            options,
+            inline,
+            codec_rate,
+            rate,
+            now,
+            int(now) + limit if limit else None,
+            titles=titles,
         )
         self.recordings[str(path)] = recording
         self.recorded.append(recording)
         self.emit("RECORD_START", after=self._recording_headers(recording))
+        self._run_hooks("execute_on_record_start")
         self.emit("MEDIA_BUG_START", before=_bug_headers(recording))
 
     def stop_recording(self, path: str) -> None:
@@ -378,6 +423,8 @@ class Leg:
         if recording.cause in ("empty-file", "input-too-short"):
             self.variables["RECORD_DISCARDED"] = "true"
         self.emit("RECORD_STOP", after=after)
+        self._run_hooks("execute_on_record_stop")
+        self._run_hooks("record_post_process_exec_app")
         self.emit("MEDIA_BUG_STOP", before=_bug_headers(recording))
 
     def _recording_headers(self, recording: Recording) -> Pairs:

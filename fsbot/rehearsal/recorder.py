@@ -6,16 +6,20 @@ captures timeline_*.csv and growth_*.csv, record_callback in switch_ivr_async.c.
 
 import contextlib
 import os
+import re
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from fsbot.rehearsal.sound import FRAME_SECONDS, Layout
 
 DEFAULT_BUFFER_BYTES = 65536
 DEFAULT_PRE_BUFFER_FRAMES = 25
 EXTENSIONS = frozenset({".raw", ".r8", ".r16"})
+_RATES = frozenset((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000))
 _TRUE = frozenset({"yes", "on", "true", "t", "enabled", "active", "allow"})
 
 
@@ -28,6 +32,9 @@ class RecordingOptions:
     """What the recording variables ask for.
 
     `sample_rate` None: the channel's own. `buffer_bytes` 0: every frame is written at once.
+    `initial_silence`, `final_silence`: seconds of silence, before the first sound and after it,
+    that end the recording; 0: none does. `silence_threshold`: the mean of samples below which a
+    frame is silent; 0: no frame is.
     """
 
     layout: Layout = Layout.MIX
@@ -37,46 +44,94 @@ class RecordingOptions:
     append: bool = False
     min_seconds: int = 0
     answer_required: bool = False
+    bridge_required: bool = False
+    hang_up_on_error: bool = False
+    initial_silence: float = 0.0
+    final_silence: float = 0.0
+    silence_threshold: int = 0
 
     @classmethod
-    def from_variables(cls, variables: Mapping[str, str]) -> "RecordingOptions":
-        """Inline variables of the command laid over the channel's."""
+    def from_variables(
+        cls, variables: Mapping[str, str], codec_channels: int = 1
+    ) -> "RecordingOptions":
+        """variables: as `looked_up` gives them, or of the braces alone, in any case of letters.
+
+        codec_channels: of the leg's codec.
+        """
         get = {name.lower(): value for name, value in variables.items()}.get
-        if is_true(get("record_read_only", "")):
-            layout = Layout.READ
-        elif is_true(get("record_write_only", "")):
-            layout = Layout.WRITE
-        elif is_true(get("record_stereo_swap", "")):
-            layout = Layout.STEREO_SWAPPED
-        elif is_true(get("record_stereo", "")):
-            layout = Layout.STEREO
-        else:
-            layout = Layout.MIX
+
+        def on(name: str) -> bool:
+            return is_true(get(name, ""))
+
+        initial, final = (get(f"record_{which}_timeout_ms") for which in ("initial", "final"))
+        timeouts = [number(each) / 1000 if each is not None else -1 for each in (initial, final)]
+        threshold = 200 if max(timeouts) >= 0 else 0
+        asked = get("record_silence_threshold")
+        if asked is not None and number(asked) >= 0:
+            threshold = number(asked)
         buffering = get("enable_file_write_buffering", "true")
-        if buffering.isdigit():
-            buffer_bytes = int(buffering)
-        else:
-            buffer_bytes = DEFAULT_BUFFER_BYTES if is_true(buffering) else 0
+        rate = number(get("record_sample_rate", ""))
+        pre_buffer = get("record_pre_buffer_frames")
         return cls(
-            layout=layout,
-            sample_rate=_number(get("record_sample_rate", "")) or None,
-            buffer_bytes=buffer_bytes,
-            pre_buffer_frames=_number(
-                get("record_pre_buffer_frames", ""), DEFAULT_PRE_BUFFER_FRAMES
+            layout=_layout(on, codec_channels),
+            sample_rate=rate if rate in _RATES else None,
+            buffer_bytes=max(0, number(buffering)) or DEFAULT_BUFFER_BYTES * is_true(buffering),
+            pre_buffer_frames=(
+                DEFAULT_PRE_BUFFER_FRAMES if pre_buffer is None else max(0, number(pre_buffer))
             ),
-            append=is_true(get("record_append", "")),
-            min_seconds=_number(get("record_min_sec", "")),
-            answer_required=is_true(get("record_answer_req", "")),
+            append=on("record_append"),
+            min_seconds=max(0, number(get("record_min_sec", ""))),
+            answer_required=on("record_answer_req") or on("media_bug_answer_req"),
+            bridge_required=on("record_bridge_req"),
+            hang_up_on_error=on("record_hangup_on_error"),
+            initial_silence=max(0.0, timeouts[0]),
+            final_silence=max(0.0, timeouts[1]),
+            silence_threshold=threshold,
         )
+
+    def on_file(self, path: Path) -> "RecordingOptions":
+        """Appending opens a headerless file for reading too, which makes it mono, at a rate that
+        its extension says (sndfile_file_open in mod_sndfile.c)."""
+        if not self.append:
+            return self
+        rate = 16000 if path.suffix == ".r16" else 8000
+        return replace(self, layout=self.layout.summed, sample_rate=rate)
+
+
+def looked_up(*places: Mapping[str, str]) -> dict[str, str]:
+    """A recording's variables by their names in small letters: each from the first place that has
+    it (get_recording_var: the braces, the channel, the global variables). An empty value is none.
+    """
+    found: dict[str, str] = {}
+    for place in reversed(places):
+        found |= {name.lower(): value for name, value in place.items() if value}
+    return found
+
+
+def _layout(on: Callable[[str], bool], codec_channels: int) -> Layout:
+    ways = "rw"
+    if on("record_write_only"):
+        ways = "w"
+    if on("record_read_only"):
+        ways = "r"
+    if codec_channels == 2:
+        return Layout((ways, ways))
+    left, right = (way if way in ways else "" for way in "rw")
+    if on("record_stereo_swap"):
+        return Layout((right, left))
+    return Layout((left, right) if on("record_stereo") else (ways,))
 
 
 def is_true(value: str) -> bool:
     """FreeSWITCH's idea of truth: a word for yes, or a number that is not zero."""
-    return value.lower() in _TRUE or (value.isdigit() and int(value) != 0)
+    is_number = re.fullmatch(r"[+-]?[0-9.]+", value) is not None
+    return value.lower() in _TRUE or (is_number and number(value) != 0)
 
 
-def _number(value: str, default: int = 0) -> int:
-    return int(value) if value.isdigit() else default
+def number(text: str) -> int:
+    """What C's atoi makes of it: the digits it begins with, 0 without any."""
+    found = re.match(r"\s*[+-]?[0-9]+", text)
+    return int(found[0]) if found else 0
 
 
 class RecordingFile:
@@ -104,7 +159,12 @@ class RecordingFile:
         self._frames_written = 0
         self._pre_buffer: deque[bytes] = deque()
         self._buffer = bytearray()
-        self._failed = False
+        self.failed = False
+        """A frame could not be written."""
+        self.silent_too_long = False
+        """The silence has lasted as long as a variable allows: FreeSWITCH stops the recording."""
+        self._silent_frames = 0
+        self._spoken = False
         self._descriptor = self._open()
 
     @property
@@ -121,6 +181,7 @@ class RecordingFile:
             if self.stands_still:
                 return
             frame = self._unread.popleft()
+        self._watch_for_silence(frame)
         if self.masked:
             frame = bytes(len(frame))
         lag = self._options.pre_buffer_frames
@@ -152,7 +213,7 @@ class RecordingFile:
         if self.path.exists():
             os.close(os.open(self.path, os.O_RDONLY))
         self.abandon()
-        if self._failed or self._native:
+        if self.failed or self._native:
             return ""
         if not self._frames_written and not self._options.append:
             self.path.unlink(missing_ok=True)
@@ -160,7 +221,22 @@ class RecordingFile:
         if self.seconds_written < self._options.min_seconds and not self._options.append:
             self.path.unlink(missing_ok=True)
             return "input-too-short"
+        if self.silent_too_long:
+            return "success-silence" if self._spoken else "no-input-timeout"
         return "success-silence" if hung_up else "success-maxtime"
+
+    def _watch_for_silence(self, frame: bytes) -> None:
+        threshold = self._options.silence_threshold
+        if not threshold:
+            return
+        divisor = max(1, self._rate // 8000)
+        if np.abs(np.frombuffer(frame, "<i2").astype(np.int32)).mean() * divisor >= threshold:
+            self._spoken, self._silent_frames = True, 0
+            return
+        self._silent_frames += 1
+        allowed = self._options.final_silence if self._spoken else self._options.initial_silence
+        if 0 < allowed <= self._silent_frames * FRAME_SECONDS:
+            self.silent_too_long = True
 
     def abandon(self) -> None:
         """Close as a killed FreeSWITCH does: what is still buffered is lost."""
@@ -219,7 +295,7 @@ class RecordingFile:
             if data:
                 os.write(self._descriptor, data)
         except OSError:
-            self._failed = True
+            self.failed = True
 
 
 def _truncate(descriptor: int) -> None:

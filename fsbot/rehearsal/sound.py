@@ -21,17 +21,34 @@ Samples = NDArray[np.int16]
 
 
 class Layout(Enum):
-    """Which directions of a leg a recording holds, and how they are laid out."""
+    """Which directions of a leg each channel of a recording holds: r, what the leg says; w, what
+    it hears; both, summed.
 
-    MIX = "mix"
-    READ = "read"
-    WRITE = "write"
-    STEREO = "stereo"
-    STEREO_SWAPPED = "stereo swapped"
+    A direction that a stereo recording was told to leave out is zero there. A leg whose codec has
+    two channels gives every recording two, each with the same directions.
+    """
+
+    MIX = ("rw",)
+    READ = ("r",)
+    WRITE = ("w",)
+    STEREO = ("r", "w")
+    STEREO_SWAPPED = ("w", "r")
+    READ_LEFT = ("r", "")
+    READ_RIGHT = ("", "r")
+    WRITE_LEFT = ("w", "")
+    WRITE_RIGHT = ("", "w")
+    MIX_TWICE = ("rw", "rw")
+    READ_TWICE = ("r", "r")
+    WRITE_TWICE = ("w", "w")
 
     @property
     def channels(self) -> int:
-        return 2 if self in (Layout.STEREO, Layout.STEREO_SWAPPED) else 1
+        return len(self.value)
+
+    @property
+    def summed(self) -> "Layout":
+        """All of it in one channel."""
+        return Layout(("".join(way for way in "rw" if way in "".join(self.value)),))
 
 
 class Sound:
@@ -70,16 +87,8 @@ class Sound:
 
     def _render(self, reads: Party, layout: Layout, codec_rate: int, rate: int) -> Samples:
         spoken, heard = self._party(reads == "caller"), self._party(reads == "callee")
-        if layout is Layout.READ:
-            sides = [spoken]
-        elif layout is Layout.WRITE:
-            sides = [heard]
-        elif layout is Layout.MIX:
-            limits = np.iinfo(np.int16)
-            total = spoken.astype(np.int32) + heard
-            sides = [np.clip(total, limits.min, limits.max).astype(np.int16)]
-        else:
-            sides = [heard, spoken] if layout is Layout.STEREO_SWAPPED else [spoken, heard]
+        voices = {"r": spoken, "w": heard}
+        sides = [_summed([voices[way] for way in ways], len(spoken)) for ways in layout.value]
         track = np.stack(sides, axis=1)
         through_codec = _resample(track, self.rate, min(codec_rate, self.rate))
         return _resample(through_codec, min(codec_rate, self.rate), rate)
@@ -88,6 +97,12 @@ class Sound:
         if is_caller:
             return self.caller
         return idle(len(self.caller)) if self.callee is None else self.callee
+
+
+def _summed(voices: list[Samples], length: int) -> Samples:
+    limits = np.iinfo(np.int16)
+    total = sum((voice.astype(np.int32) for voice in voices), np.zeros(length, np.int32))
+    return np.clip(total, limits.min, limits.max).astype(np.int16)
 
 
 def _resample(track: Samples, rate: int, new_rate: int) -> Samples:

@@ -23,6 +23,34 @@ _DIRECTORY_MODE = 0o2770
 OWN_MASK = "fsbot"
 """The last argument of a mask command that a bot sends."""
 
+_VARIABLES = {
+    "RECORD_STEREO": "false",
+    "RECORD_STEREO_SWAP": "false",
+    "RECORD_READ_ONLY": "false",
+    "RECORD_WRITE_ONLY": "false",
+    "record_sample_rate": "16000",
+    "enable_file_write_buffering": "false",
+    "RECORD_PRE_BUFFER_FRAMES": "0",
+    "RECORD_USE_THREAD": "true",
+    "RECORD_APPEND": "false",
+    "RECORD_ANSWER_REQ": "false",
+    "RECORD_BRIDGE_REQ": "false",
+    "RECORD_MIN_SEC": "0",
+    "RECORD_INITIAL_TIMEOUT_MS": "-1",
+    "RECORD_FINAL_TIMEOUT_MS": "-1",
+    "RECORD_SILENCE_THRESHOLD": "0",
+    "RECORD_TOGGLE_ON_REPEAT": "false",
+    "RECORD_CHECK_BRIDGE": "false",
+    "RECORD_HANGUP_ON_ERROR": "false",
+}
+"""Every variable that rules a recording to an absolute path without video. FreeSWITCH looks for
+each of them in the braces of the command, then on the channel, then among the global variables
+(get_recording_var in switch_ivr_async.c): one that is not in the braces is the dialplan's.
+
+An empty value would not count as one, so each has the value that means "no". A timeout of silence
+below 0 leaves its detection off, a threshold of 0 turns it off.
+"""
+
 
 class UnsafeUuid(ValueError):
     """A channel UUID, which a dialplan may choose, that must not become part of a path."""
@@ -95,15 +123,13 @@ def start_command(
     Normally both sides: left is what this leg says, right what it hears; `swapped`, the other way
     round. With `each_leg` one channel, only what this leg says. Raises UnsafeUuid.
     """
-    tracks = "RECORD_READ_ONLY=true" if each_leg else "RECORD_STEREO=true"
+    wanted = "RECORD_READ_ONLY" if each_leg else "RECORD_STEREO"
     if swapped:
-        tracks = "RECORD_STEREO_SWAP=true"
-    variables = (
-        f"{tracks},record_sample_rate={sample_rate}"
-        ",enable_file_write_buffering=false,RECORD_PRE_BUFFER_FRAMES=0"
-    )
+        wanted = "RECORD_STEREO_SWAP"
+    variables = _VARIABLES | {wanted: "true", "record_sample_rate": str(sample_rate)}
+    braces = ",".join(f"{name}={value}" for name, value in variables.items())
     # Without the limit 0 FreeSWITCH says +OK and ignores every variable.
-    return f"uuid_record {check_uuid(uuid)} start {switch_path} 0 {{{variables}}}"
+    return f"uuid_record {check_uuid(uuid)} start {switch_path} 0 {{{braces}}}"
 
 
 def stop_command(uuid: str, switch_path: str) -> str:

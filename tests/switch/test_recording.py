@@ -100,16 +100,25 @@ class TestPaths:
 
 
 class TestCommands:
+    NEUTRAL = (
+        "RECORD_PRE_BUFFER_FRAMES=0,RECORD_USE_THREAD=true,RECORD_APPEND=false,"
+        "RECORD_ANSWER_REQ=false,RECORD_BRIDGE_REQ=false,RECORD_MIN_SEC=0,"
+        "RECORD_INITIAL_TIMEOUT_MS=-1,RECORD_FINAL_TIMEOUT_MS=-1,RECORD_SILENCE_THRESHOLD=0,"
+        "RECORD_TOGGLE_ON_REPEAT=false,RECORD_CHECK_BRIDGE=false,RECORD_HANGUP_ON_ERROR=false"
+    )
+
     def test_both_sides(self):
         assert start_command("u", "/d/u-1.raw") == (
-            "uuid_record u start /d/u-1.raw 0 {RECORD_STEREO=true,record_sample_rate=16000,"
-            "enable_file_write_buffering=false,RECORD_PRE_BUFFER_FRAMES=0}"
+            "uuid_record u start /d/u-1.raw 0 {RECORD_STEREO=true,RECORD_STEREO_SWAP=false,"
+            "RECORD_READ_ONLY=false,RECORD_WRITE_ONLY=false,record_sample_rate=16000,"
+            f"enable_file_write_buffering=false,{self.NEUTRAL}}}"
         )
 
     def test_one_leg_alone_at_another_rate(self):
         assert start_command("u", "/d/u-1.raw", sample_rate=8000, each_leg=True) == (
-            "uuid_record u start /d/u-1.raw 0 {RECORD_READ_ONLY=true,record_sample_rate=8000,"
-            "enable_file_write_buffering=false,RECORD_PRE_BUFFER_FRAMES=0}"
+            "uuid_record u start /d/u-1.raw 0 {RECORD_STEREO=false,RECORD_STEREO_SWAP=false,"
+            "RECORD_READ_ONLY=true,RECORD_WRITE_ONLY=false,record_sample_rate=8000,"
+            f"enable_file_write_buffering=false,{self.NEUTRAL}}}"
         )
 
     def test_stop(self):
