@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 import gevent
 import structlog
@@ -15,6 +16,7 @@ from fsbot.audio.tape import Tape, TapeRecording
 from fsbot.hub import in_thread
 from fsbot.studio import Adopted, LegGone, Plan, Studio
 from fsbot.switch.errors import ConnectionLost, EslError, RequestTimeout
+from fsbot.switch.hangup_delay import delay_hangup, end_delay
 from fsbot.switch.recording import (
     RecordingRefused,
     check_reply,
@@ -25,6 +27,8 @@ from fsbot.switch.recording import (
 from fsbot.switch.resync import look_up
 
 log = structlog.get_logger("fsbot.call")
+
+T = TypeVar("T")
 
 NO_AUDIO_SECONDS = 5.0
 """A recording that FreeSWITCH has confirmed and that holds nothing after this is reported."""
@@ -218,15 +222,8 @@ class Recorder:
         if self._over.is_set():
             raise LegGone("the leg ended before it was recorded")
         recording = self.tape.add(switch_path, path, self._studio.follower)
-        command = start_command(
-            self.leg,
-            switch_path,
-            sample_rate=self.tape.format.rate,
-            each_leg=self.tape.format.channels == 1,
-            swapped=self._swapped,
-        )
         try:
-            self._ask(command)
+            self._start_file(switch_path)
         except BaseException as error:
             # Sound without an answer was recorded all the same. Anything else ends the file, also
             # when the call is given up: nobody would ever say that it is complete.
@@ -238,6 +235,32 @@ class Recorder:
         self._log.info("recording", path=str(path))
         if self._masked:
             self._mask_file(switch_path, True)
+
+    def _start_file(self, switch_path: str) -> None:
+        """Ask for a recording so that a hang-up cannot overtake its start."""
+        leg = self.leg
+        hook = self._insist(lambda: delay_hangup(self._studio.link.connection, leg))
+        command = start_command(
+            leg,
+            switch_path,
+            sample_rate=self.tape.format.rate,
+            each_leg=self.tape.format.channels == 1,
+            swapped=self._swapped,
+            # A hang-up can overtake the start of a thread only.
+            threaded=bool(hook),
+        )
+        try:
+            self._ask(command)
+        finally:
+            if hook:
+                self._end_hangup_delay(leg, hook)
+
+    def _end_hangup_delay(self, leg: str, hook: str) -> None:
+        try:
+            end_delay(self._studio.link.connection, leg, hook)
+        except EslError as error:
+            # The end of this channel takes a second longer. Nothing else follows from it.
+            self._log.info("hang-up hook left on the channel", hook=hook, reason=str(error))
 
     def _follow_mask(self, masked: bool) -> None:
         with self._asking:
@@ -253,15 +276,18 @@ class Recorder:
                 self._complain("mask_refused", f"{error}: the recording holds what is said")
 
     def _ask(self, command: str) -> None:
+        """Send a command as `_insist` does; raises RecordingRefused, too."""
+        self._insist(lambda: check_reply(command, self._studio.link.connection.api(command)))
+
+    def _insist(self, request: Callable[[], T]) -> T:
         """Ask FreeSWITCH, again after every lost link, until it answers or all is over.
 
-        Raises RecordingRefused or LegGone. Asking twice is harmless: a start for a file that is
-        being written is `+OK`.
+        Raises LegGone and what `request` does. Asking twice is harmless: a start for a file that
+        is being written is `+OK`.
         """
         while True:
             try:
-                check_reply(command, self._studio.link.connection.api(command))
-                return
+                return request()
             except (ConnectionLost, RequestTimeout) as error:
                 self._log.warning("FreeSWITCH does not answer", reason=str(error))
                 if self._over.wait(RETRY_SECONDS):

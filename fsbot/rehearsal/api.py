@@ -28,6 +28,9 @@ _RECORD_USAGE = "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>] [<reco
 _NO_SUCH_CHANNEL = "-ERR No such channel!\n"
 _SUCCESS = "+OK Success\n"
 
+THREAD_SECONDS = 0.01
+"""Between the start of a recording's thread and the recording's place on the channel."""
+
 
 class Api:
     """Runs one command line and returns the reply's body."""
@@ -133,12 +136,25 @@ class Api:
         if path in leg.recordings:
             return _SUCCESS
         try:
-            leg.start_recording(Path(path), variables, limit)
+            recording = leg.open_recording(Path(path), variables, limit)
         except CannotRecord:
             if options.hang_up_on_error:
                 call.hang_up("DESTINATION_OUT_OF_ORDER")
             return "-ERR Cannot record session!\n"
+        if options.threaded:
+            self._wait_for_thread(call, leg)
+        leg.add_recording(recording)
         return _SUCCESS
+
+    def _wait_for_thread(self, call: Call, leg: Leg) -> None:
+        """record_callback in switch_ivr_async.c; the channel does not list the recording yet."""
+        faults = self._switch.faults
+        leg.starting += 1
+        if faults.hang_up_while_starting:
+            faults.hang_up_while_starting -= 1
+            call.hang_up()
+        gevent.sleep(THREAD_SECONDS)
+        leg.starting -= 1
 
     # -- channels --------------------------------------------------------------------------------
 
@@ -283,6 +299,7 @@ class Api:
             for leg in call.legs
             if words[0] == "channels" or leg is call.legs[0]
         ]
+        rows += [_channel_row(leg) for leg in self._switch.kept_legs]
         if words[1:3] == ["as", "json"]:
             if not rows:
                 return '{"row_count": 0}\n'
@@ -299,6 +316,7 @@ class Api:
     def _status(self, arguments: str) -> str:
         core = self._switch.core
         sessions = sum(len(call.legs) for call in self._switch.live_calls)
+        sessions += len(self._switch.kept_legs)
         return (
             f"UP {core.uptime()}\n"
             f"FreeSWITCH (Version {VERSION}  64bit) is ready\n"

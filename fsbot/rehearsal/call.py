@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
+from fsbot.rehearsal.ending import end_channel
 from fsbot.rehearsal.events import Core
 from fsbot.rehearsal.leg import Codec, Fire, Leg, Profile, Recording
 from fsbot.rehearsal.playback import Playback
@@ -17,7 +18,7 @@ from fsbot.rehearsal.sound import (
     idle_frame,
     ringback,
 )
-from fsbot.rehearsal.variables import cdr_variables, leg_variables
+from fsbot.rehearsal.variables import leg_variables
 
 _RINGBACK = ringback()
 
@@ -152,15 +153,7 @@ class Call:
         else:
             self._end_application()
         for leg in reversed(self.legs):
-            leg.enter("CS_HANGUP")
-            for path in list(leg.recordings):
-                leg.stop_recording(path)
-            leg.enter_call_state("HANGUP")
-            leg.enter("CS_REPORTING")
-            leg.variables.update(cdr_variables(leg))
-            leg.emit("CHANNEL_HANGUP_COMPLETE", before=[("Hangup-Cause", cause)])
-            leg.emit("CHANNEL_DESTROY")
-            leg.enter("CS_DESTROY")
+            end_channel(leg)
 
     # -- its beginning -----------------------------------------------------------------------
 

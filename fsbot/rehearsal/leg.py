@@ -4,6 +4,7 @@ Header names, their order and their formats are those of captures inbound_call_a
 inbound leg), bridged_call.esl (a B leg) and codec_reneg.esl (an originated leg).
 """
 
+import re
 import time
 import uuid
 from collections import deque
@@ -56,6 +57,7 @@ TITLES = tuple(
 )
 """What the start of any recording takes away from the channel (switch_ivr_async.c)."""
 
+HANGUP_HOOKS = ("api_hangup_hook", "api_reporting_hook")
 Fire = Callable[[SwitchEvent], None]
 
 
@@ -131,6 +133,12 @@ class Leg:
     hold_total: int = 0
     recordings: dict[str, Recording] = field(default_factory=dict)
     recorded: list[Recording] = field(default_factory=list)
+    starting: int = 0
+    """Recordings whose thread has started and which the channel does not list yet."""
+    ended: bool = False
+    """It has closed its recordings for the last time."""
+    kept: bool = False
+    """The channel is hung up and stays for good: the thread of a recording waits for ever."""
     on_input: Callable[[SwitchEvent], object] | None = None
     """The input callback of a script that runs on it."""
     queued: deque[SwitchEvent] = field(default_factory=deque)
@@ -378,8 +386,15 @@ class Leg:
                 application, _, argument = hook.replace("::", " ").partition(" ")
                 self.executed(self.execute(application, argument))
 
-    def start_recording(self, path: Path, inline: Mapping[str, str], limit: int) -> None:
-        """RECORD_START and the growing file. Raises CannotRecord."""
+    @property
+    def hook_seconds(self) -> float:
+        """How long the hooks at its end sleep (api_hook in switch_core_state_machine.c)."""
+        hooks = (self.variables.get(name, "") for name in HANGUP_HOOKS)
+        sleeps = (re.fullmatch(r"msleep(?: |::)(\d+)", hook) for hook in hooks)
+        return sum(int(sleep[1]) / 1000 for sleep in sleeps if sleep)
+
+    def open_recording(self, path: Path, inline: Mapping[str, str], limit: int) -> Recording:
+        """The file, without a sound in it yet. Raises CannotRecord."""
         options = self.recording_options(inline).on_file(path)
         codec_rate = self.codec.rate if self.codec else Codec().rate
         rate = options.sample_rate or codec_rate
@@ -400,8 +415,13 @@ class Leg:
             int(now) + limit if limit else None,
             titles=titles,
         )
-        self.recordings[str(path)] = recording
         self.recorded.append(recording)
+        return recording
+
+    def add_recording(self, recording: Recording) -> None:
+        """RECORD_START, and from now on the file grows. If the channel has ended meanwhile, nobody
+        stops the recording, and the channel stays (FACTS.md 10)."""
+        self.recordings[str(recording.file.path)] = recording
         self.emit("RECORD_START", after=self._recording_headers(recording))
         self._run_hooks("execute_on_record_start")
         self.emit("MEDIA_BUG_START", before=_bug_headers(recording))

@@ -49,6 +49,7 @@ class RecordingOptions:
     initial_silence: float = 0.0
     final_silence: float = 0.0
     silence_threshold: int = 0
+    threaded: bool = True
 
     @classmethod
     def from_variables(
@@ -87,6 +88,7 @@ class RecordingOptions:
             initial_silence=max(0.0, timeouts[0]),
             final_silence=max(0.0, timeouts[1]),
             silence_threshold=threshold,
+            threaded=is_true(get("record_use_thread", "true")),
         )
 
     def on_file(self, path: Path) -> "RecordingOptions":

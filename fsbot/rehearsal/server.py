@@ -37,7 +37,8 @@ class Faults:
     each command is looked at. `refuse_recording`: the reply to every `uuid_record … start`.
     `lose_event_replies`: so many `sendevent` are delivered but not answered; `lose_replies` the
     same for `api` too. `repeat_replies`: so many of both are answered twice. `lose_events`: names
-    of events that nobody gets.
+    of events that nobody gets. `hang_up_while_starting`: so many calls hang up in the 10 ms in
+    which a recording of theirs starts.
     """
 
     deny_access: bool = False
@@ -48,6 +49,7 @@ class Faults:
     lose_replies: int = 0
     repeat_replies: int = 0
     lose_events: frozenset[str] = frozenset()
+    hang_up_while_starting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,11 @@ class RehearsalSwitch:
     def live_calls(self) -> Sequence[Call]:
         """Calls that have not been hung up."""
         return [call for call in self._playing if not call.finished]
+
+    @property
+    def kept_legs(self) -> Sequence[Leg]:
+        """Channels that are hung up and stay for good."""
+        return [leg for call in self.calls for leg in call.legs if leg.kept]
 
     @property
     def sessions(self) -> Sequence[ClientSession]:

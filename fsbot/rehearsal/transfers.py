@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import gevent
 
+from fsbot.rehearsal.ending import end_channel
+
 if TYPE_CHECKING:
     from fsbot.rehearsal.call import Call
     from fsbot.rehearsal.leg import Leg
@@ -42,7 +44,7 @@ class BlindTransfer:
         else:
             leaves.emit("CHANNEL_HANGUP")
             _unbridge(call, first, second)
-        _destroy(leaves)
+        end_channel(leaves)
         call.legs.remove(leaves)
         stays.execute("playback", call.script.sound.name)
 
@@ -73,7 +75,7 @@ class AttendedTransfer:
             leg.emit("CHANNEL_HANGUP")
         _unbridge(call, first, second)
         for leg in (first, consulting):
-            _destroy(leg)
+            end_channel(leg)
         call.legs.remove(first)
         self.other.legs.remove(consulting)
         _bridge(second, target)
@@ -84,7 +86,7 @@ class AttendedTransfer:
         second.hangup_cause = "NORMAL_CLEARING"
         second.emit("CHANNEL_HANGUP")
         _unbridge(call, first, second)
-        _destroy(second)
+        end_channel(second)
         call.legs.remove(second)
         self.other.legs.remove(consulting)
         _bridge(first, target)
@@ -101,20 +103,10 @@ def _bridge(first: "Leg", second: "Leg") -> None:
 def _end_consulting(leg: "Leg") -> None:
     leg.hangup_cause = "ATTENDED_TRANSFER"
     leg.emit("CHANNEL_HANGUP")
-    _destroy(leg)
+    end_channel(leg)
 
 
 def _unbridge(call: "Call", first: "Leg", second: "Leg") -> None:
     ends = [("Bridge-A-Unique-ID", first.uuid), ("Bridge-B-Unique-ID", second.uuid)]
     first.emit("CHANNEL_UNBRIDGE", before=ends)
     second.call_uuid = second.uuid
-
-
-def _destroy(leg: "Leg") -> None:
-    leg.answer_state = "hangup"
-    leg.enter("CS_HANGUP")
-    for path in list(leg.recordings):
-        leg.stop_recording(path)
-    leg.emit("CHANNEL_HANGUP_COMPLETE", before=[("Hangup-Cause", leg.hangup_cause)])
-    leg.emit("CHANNEL_DESTROY")
-    leg.enter("CS_DESTROY")

@@ -117,16 +117,21 @@ def start_command(
     sample_rate: int = 16_000,
     each_leg: bool = False,
     swapped: bool = False,
+    threaded: bool = True,
 ) -> str:
     """The API command that starts a recording written frame by frame, 20 ms each.
 
     Normally both sides: left is what this leg says, right what it hears; `swapped`, the other way
-    round. With `each_leg` one channel, only what this leg says. Raises UnsafeUuid.
+    round. With `each_leg` one channel, only what this leg says. `threaded`: a thread of the
+    recording's own writes the file, so a disk that stalls does not silence the call; see
+    fsbot.switch.hangup_delay for what has to be done first. Raises UnsafeUuid.
     """
     wanted = "RECORD_READ_ONLY" if each_leg else "RECORD_STEREO"
     if swapped:
         wanted = "RECORD_STEREO_SWAP"
     variables = _VARIABLES | {wanted: "true", "record_sample_rate": str(sample_rate)}
+    if not threaded:
+        variables["RECORD_USE_THREAD"] = "false"
     braces = ",".join(f"{name}={value}" for name, value in variables.items())
     # Without the limit 0 FreeSWITCH says +OK and ignores every variable.
     return f"uuid_record {check_uuid(uuid)} start {switch_path} 0 {{{braces}}}"

@@ -1,5 +1,7 @@
 """What tests of the bot can make go wrong."""
 
+from pathlib import Path
+
 import pytest
 from gevent import Timeout
 from raw_client import RawClient, speech
@@ -65,3 +67,47 @@ def test_clients_can_be_dropped_and_come_back(switch: RehearsalSwitch, client: R
 def test_a_port_in_use_is_the_users_mistake(switch: RehearsalSwitch) -> None:
     with pytest.raises(UserError, match=f"127.0.0.1:{switch.port}"):
         RehearsalSwitch(port=switch.port).start()
+
+
+def test_a_hang_up_that_overtakes_a_recording_leaves_the_channel_for_good(
+    switch: RehearsalSwitch, client: RawClient, tmp_path: Path
+) -> None:
+    """FACTS.md, section 10: CHANNEL_HANGUP comes, CHANNEL_DESTROY and RECORD_STOP never."""
+    client.login().request("event plain CHANNEL_HANGUP_COMPLETE CHANNEL_DESTROY RECORD_START")
+    call = switch.place(CallScript(speech(5)))
+    switch.faults.hang_up_while_starting = 1
+    assert client.api(f"uuid_record {call.uuid} start {tmp_path}/x.raw") == "+OK Success\n"
+    client.wait_event("RECORD_START")
+    assert client.names() == ["CHANNEL_HANGUP_COMPLETE", "RECORD_START"]
+    assert client.api(f"uuid_exists {call.uuid}") == "false"
+    assert client.api(f"uuid_kill {call.uuid}") == "-ERR No such channel!\n"
+    assert call.uuid in client.api("show channels as json")
+    assert "1 session(s) - peak" in client.api("status")
+
+
+@pytest.mark.parametrize("hook", ["api_reporting_hook msleep 50", "api_hangup_hook msleep::50"])
+def test_a_hook_that_sleeps_lets_the_recording_be_found(
+    switch: RehearsalSwitch, client: RawClient, tmp_path: Path, hook: str
+) -> None:
+    client.login().request("event plain CHANNEL_HANGUP_COMPLETE CHANNEL_DESTROY RECORD_STOP")
+    call = switch.place(CallScript(speech(5)))
+    client.api(f"uuid_setvar {call.uuid} {hook}")
+    switch.faults.hang_up_while_starting = 1
+    assert client.api(f"uuid_record {call.uuid} start {tmp_path}/x.raw") == "+OK Success\n"
+    client.wait_event("CHANNEL_DESTROY")
+    assert client.names() == ["CHANNEL_HANGUP_COMPLETE", "RECORD_STOP", "CHANNEL_DESTROY"]
+    assert call.uuid not in client.api("show channels as json")
+
+
+def test_without_a_thread_nothing_can_be_overtaken(
+    switch: RehearsalSwitch, client: RawClient, tmp_path: Path
+) -> None:
+    client.login().request("event plain RECORD_STOP CHANNEL_DESTROY")
+    call = switch.place(CallScript(speech(5)))
+    switch.faults.hang_up_while_starting = 1
+    variables = "{RECORD_USE_THREAD=false}"
+    reply = client.api(f"uuid_record {call.uuid} start {tmp_path}/x.raw 0 {variables}")
+    assert (reply, switch.faults.hang_up_while_starting) == ("+OK Success\n", 1)
+    call.hang_up()
+    client.wait_event("CHANNEL_DESTROY")
+    assert client.names() == ["RECORD_STOP", "CHANNEL_DESTROY"]

@@ -121,6 +121,10 @@ class TestCommands:
             f"enable_file_write_buffering=false,{self.NEUTRAL}}}"
         )
 
+    def test_without_a_thread_of_its_own(self):
+        command = start_command("u", "/d/u-1.raw", threaded=False)
+        assert ",RECORD_USE_THREAD=false," in command
+
     def test_stop(self):
         assert stop_command("u", "/d/u-1.raw") == "uuid_record u stop /d/u-1.raw"
 
