@@ -70,3 +70,10 @@ class Figures:
         yield counter("engine_busy_seconds", "Time that its workers have worked", worked)
         yield gauge("engine_chunk_seconds", "New sound per reading; more under load", cadence.chunk)
         yield counter("engine_degradations", "How often readings were enlarged", cadence.enlarged)
+        searches = self.engine.searches
+        yield counter("engine_searches", "Unsure final texts searched with beams", searches.begun)
+        yield counter(
+            "engine_searches_left_out",
+            "Unsure final texts not searched because the machine was too slow",
+            searches.left_out,
+        )

@@ -101,6 +101,11 @@ class Endpointer:
         return (self._now - self._last_speech) * WINDOW_SECONDS
 
     @property
+    def patience(self) -> float:
+        """Seconds of silence that end any utterance."""
+        return self._max_silence * WINDOW_SECONDS
+
+    @property
     def in_speech(self) -> bool:
         return self._started
 

@@ -33,6 +33,7 @@ CASES = {
     "turns": "fsbot.bench.whole_calls",
     "starts": "fsbot.bench.starts",
     "accuracy": "fsbot.bench.accuracy",
+    "live": "fsbot.bench.live",
     "profile": "fsbot.bench.profile",
     "words": "fsbot.bench.words",
     "names": "fsbot.bench.names",

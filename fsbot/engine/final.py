@@ -5,7 +5,6 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 28.6 %, where openai-whisper on whole 30 s windows makes 28.2 %.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +20,9 @@ from fsbot.engine.words import timed_words, words_with_time
 
 Listen = Callable[[float, float], NDArray[np.float32]]
 """16 kHz samples of the stream between two seconds."""
+
+MaySearch = Callable[[], bool]
+"""Whether an unsure text may be searched for a better one; asked right before each search."""
 
 PAUSE_SECONDS = 2.0
 """After a longer silence what was said before does not help any more."""
@@ -104,16 +106,21 @@ class FinalDecoder:
             self._heard = [*self._before(text.speech), text]
 
     def decode(
-        self, voice: Voice, context: tuple[int, ...], speech: Speech, draft: Sequence[int]
+        self,
+        voice: Voice,
+        context: tuple[int, ...],
+        speech: Speech,
+        draft: Sequence[int],
+        may_search: MaySearch = lambda: True,
     ) -> Job[FinalText]:
         """The final text of the utterance of that speech.
 
         context: text tokens of earlier utterances for the prompt; draft: what was heard of it live.
         """
         before = _that_leave_room(self._before(speech), voice, speech)
-        text = yield from self._decode_parts(voice, context, before, speech, draft)
+        text = yield from self._decode_parts(voice, context, before, speech, draft, may_search)
         if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
-            text = yield from self._decode_parts(voice, context, [], speech, draft)
+            text = yield from self._decode_parts(voice, context, [], speech, draft, may_search)
         return text
 
     def _before(self, speech: Speech) -> list[FinalText]:
@@ -132,6 +139,7 @@ class FinalDecoder:
         before: list[FinalText],
         speech: Speech,
         draft: Sequence[int],
+        may_search: MaySearch,
     ) -> Job[FinalText]:
         """Decode, and go on behind the last word where a guard has stopped the text too early."""
         start = before[0].speech.audio_start if before else speech.audio_start
@@ -143,7 +151,7 @@ class FinalDecoder:
         complete = False
         for _ in range(MOST_PARTS):
             audio = self._listen(start, speech.audio_end)
-            part = yield from _decode_window(voice, context, prefix, audio, draft)
+            part = yield from _decode_window(voice, context, prefix, audio, draft, may_search)
             watched = watched or tuple(part.watched)
             if part.silent:
                 complete = True
@@ -182,6 +190,7 @@ def _decode_window(
     prefix: list[int],
     audio: NDArray[np.float32],
     draft: Sequence[int],
+    may_search: MaySearch,
 ) -> Job[Decoded]:
     frames = len(audio) // SAMPLES_PER_FRAME
     task = voice.task(context, prefix, frames, rewind_frames=frames, draft=draft)
@@ -191,7 +200,7 @@ def _decode_window(
     beams = voice.options.search_beams
     if sure or task.beams >= beams or len(text.tokens) > SEARCHED_TOKENS:
         return text
-    if time.monotonic() > voice.search_until:
+    if not may_search():
         return text
     searched = yield window.again(beams)
     return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))

@@ -36,6 +36,7 @@ from fsbot.engine.inference import finish
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
+from fsbot.engine.searches import Searches
 from fsbot.engine.setup import engine_options, load_speech_model, make_engine, stream_options
 from fsbot.engine.stream import Stream
 from fsbot.settings import Settings
@@ -102,6 +103,7 @@ class OnlineProcessor:
             self._model,
             self._options,
             Cadence(self._options.chunk),
+            Searches(),
             self._stream_options,
             self._take,
         )

@@ -27,6 +27,7 @@ from fsbot.engine.inference import Job, Result, Window, infer
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.orders import Answer, Cancel, Feed, Finish, Open, Order, Rest, Stop, StreamHandle
+from fsbot.engine.searches import Clock, Searches
 from fsbot.engine.stream import Stream
 from fsbot.engine.tasks import Close, Task, Update
 from fsbot.languages import beyond, known_language
@@ -107,12 +108,19 @@ class Engine:
     """
 
     def __init__(
-        self, model: SpeechModel, options: EngineOptions, threads: int = 1, workers: int = 1
+        self,
+        model: SpeechModel,
+        options: EngineOptions,
+        threads: int = 1,
+        workers: int = 1,
+        clock: Clock = time.monotonic,
     ) -> None:
         """threads: CPU threads of one inference; workers: inferences at a time."""
         self.options = options
         self.times = EngineTimes()
         self.cadence = Cadence(options.chunk)
+        self.searches = Searches(clock)
+        self._clock = clock
         self._model = model
         self.silero = SileroModel()
         self._threads = threads
@@ -123,7 +131,7 @@ class Engine:
         self._fairness = Fairness()
         self._idle_workers = workers
         self._listened = 0.0
-        self._trimmed = time.monotonic()
+        self._trimmed = clock()
         self._stopping = False
         self._workers = [
             threading.Thread(target=self._work, name=f"fsbot-engine-{number}", daemon=True)
@@ -174,7 +182,15 @@ class Engine:
             if not cancelled.is_set():
                 on_event(event)
 
-        stream = Stream(self._model, self.options, self.cadence, options, deliver)
+        stream = Stream(
+            self._model,
+            self.options,
+            self.cadence,
+            self.searches,
+            options,
+            deliver,
+            self._clock,
+        )
         self.tell(Open(stream, beside.stream if beside is not None else None))
         return StreamHandle(self.tell, stream, cancelled)
 
@@ -201,8 +217,8 @@ class Engine:
         return bool(batch)
 
     def _trim(self) -> None:
-        if time.monotonic() - self._trimmed >= TRIM_SECONDS:
-            self._trimmed = time.monotonic()
+        if self._clock() - self._trimmed >= TRIM_SECONDS:
+            self._trimmed = self._clock()
             return_free_memory()
 
     def _infer(self, windows: Sequence[Window]) -> list[Decoded | Exception]:
@@ -222,18 +238,23 @@ class Engine:
         with self._scheduling:
             wait = 0.0 if self._runs else self._until_listening()
             while self._take_orders(wait):
-                if self._until_listening() == 0.0:
-                    self._listen()
-                self._begin_jobs()
-                self._end_streams()
-                if batch := self._most_urgent():
-                    self._idle_workers -= 1
+                if batch := self._next_batch():
                     return batch
                 # A job that needed no window may have made room for more to be listened to.
                 wait = self._until_listening()
             # The other workers wait for an order, too.
             self.tell(Stop())
             return []
+
+    def _next_batch(self) -> list[_Run]:
+        """Do what is due, and take a batch for a worker that is idle; empty if there is none."""
+        if self._until_listening() == 0.0:
+            self._listen()
+        self._begin_jobs()
+        self._end_streams()
+        batch = self._most_urgent()
+        self._idle_workers -= bool(batch)
+        return batch
 
     def _take_orders(self, wait: float | None) -> bool:
         """Carry out all orders there are; wait so many seconds for the first, None: for ever."""
@@ -274,7 +295,7 @@ class Engine:
         """Seconds until the next round of listening is due; None if nobody wants it."""
         if not any(stream.wants_to_listen for stream in self._streams):
             return None
-        return max(0.0, self._listened + LISTENING_INTERVAL - time.perf_counter())
+        return max(0.0, self._listened + LISTENING_INTERVAL - self._clock())
 
     def _listen(self) -> None:
         """A round of listening: all that streams want judged."""
@@ -285,8 +306,8 @@ class Engine:
                 probabilities = self.silero.judge([stream.speech for stream in offered])
                 for stream, probability in zip(offered, probabilities, strict=True):
                     self._guarded(stream, partial(stream.hear, probability))
-        self._listened = time.perf_counter()
-        self.times.listening += self._listened - started
+        self._listened = self._clock()
+        self.times.listening += time.perf_counter() - started
 
     def _begin_jobs(self) -> None:
         for stream in list(self._streams):
@@ -310,7 +331,7 @@ class Engine:
 
     def _most_urgent(self) -> list[_Run]:
         """The next batch: the most urgent windows, all with as many beams as the first."""
-        now = time.monotonic()
+        now = self._clock()
         self._fairness.measure(self._streams)
 
         def urgency(run: _Run) -> tuple[bool, bool, float]:
@@ -337,7 +358,7 @@ class Engine:
         for run in batch:
             run.inferring = True
             if isinstance(run.task, Update) and run.stream.skips_late_updates:
-                self.cadence.observe(now - run.task.since)
+                self.cadence.observe(now - run.task.since, now)
         return batch
 
     def _report(self, batch: list[_Run], results: list[Decoded | Exception], spent: float) -> None:

@@ -33,6 +33,7 @@ from fsbot.engine.model import SpeechModel
 from fsbot.engine.onset import COMPARED_SECONDS, Onset
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.reader import Reader
+from fsbot.engine.searches import Clock, Searches
 from fsbot.engine.tasks import Close, Preview, Task, Update
 from fsbot.engine.turns import end_probability, sounds_finished
 from fsbot.engine.utterance import Utterance
@@ -56,12 +57,16 @@ class Stream:
         model: SpeechModel,
         options: EngineOptions,
         cadence: Cadence,
+        searches: Searches,
         stream_options: StreamOptions,
         emit: Callable[[StreamEvent], None],
+        clock: Clock = time.monotonic,
     ) -> None:
         self._model = model
         self._options = options
         self._cadence = cadence
+        self._searches = searches
+        self._clock = clock
         self._stream_options = stream_options
         self._emit = emit
         logdir = stream_options.logdir
@@ -217,7 +222,7 @@ class Stream:
                 self._endpointer.go_on()
             else:
                 speech = self._speech(utterance, open_.last_speech, open_.decided_at)
-                self._line_up(Close(utterance, speech, open_.decided_at, time.monotonic()))
+                self._line_up(Close(utterance, speech, open_.decided_at, self._clock()))
                 self._spoken_until, self._closed_until = speech.end, open_.decided_at
 
     def catch_up(self) -> None:
@@ -247,13 +252,13 @@ class Stream:
                 words = yield from utterance.update(voice, self._between, upto)
                 if words is not None:
                     self._emit(words)
-            case Preview(utterance, speech):
-                text = yield from self._decode(utterance, voice, speech, task.search_until)
+            case Preview(utterance):
+                text = yield from self._decode(voice, task)
                 self._preview = voice, text
                 if (words := utterance.preview(voice, text)) is not None:
                     self._emit(words)
-            case Close(utterance, speech):
-                yield from self._work_close(utterance, voice, speech, task.decided_at)
+            case Close():
+                yield from self._work_close(voice, task)
 
     def fail(self, failure: StreamFailed) -> None:
         """Say that the stream cannot go on."""
@@ -263,30 +268,33 @@ class Stream:
         """Say that everything has been transcribed."""
         self._emit(StreamEnded(self._audio.end / SAMPLE_RATE))
 
-    def _work_close(
-        self, utterance: Utterance, voice: Voice, speech: Speech, decided_at: float
-    ) -> Job[None]:
-        if self._preview is not None and self._preview[1].speech.same_but_for_silence(speech):
+    def _work_close(self, voice: Voice, task: Close) -> Job[None]:
+        utterance = task.utterance
+        if self._preview is not None and self._preview[1].speech.same_but_for_silence(task.speech):
             voice, text = self._preview
         else:
-            text = yield from self._decode(utterance, voice, speech, 0.0)
+            text = yield from self._decode(voice, task)
         self._preview = None
         self._finals.accept(text)
         room = self._options.max_context_tokens
         self._context = (self._context + text.tokens)[-room:] if room else ()
         if (words := utterance.flush(voice, text)) is not None:
             self._emit(words)
-        self._emit(utterance.final(voice, text, decided_at))
+        self._emit(utterance.final(voice, text, task.decided_at))
         if (doubt := self._reader.doubt(utterance.number, voice, text)) is not None:
             self._emit(doubt)
 
-    def _decode(
-        self, utterance: Utterance, voice: Voice, speech: Speech, search_until: float
-    ) -> Job[FinalText]:
-        """search_until: moment of time.monotonic after which nobody waits for a better text."""
-        if self.skips_late_updates:
-            voice = voice.searching_until(search_until)
-        return self._finals.decode(voice, utterance.context, speech, utterance.draft)
+    def _decode(self, voice: Voice, task: Preview | Close) -> Job[FinalText]:
+        def may_search() -> bool:
+            if self._open is task.utterance and self._endpointer.last_speech > task.speech.end:
+                return False  # The pause is over: this text will never be a final one.
+            until = task.search_until if self.skips_late_updates else math.inf
+            return self._searches.allow(until, self._clock() - began)
+
+        utterance, began = task.utterance, self._clock()
+        return self._finals.decode(
+            voice, utterance.context, task.speech, utterance.draft, may_search
+        )
 
     def _between(self, start: float, end: float) -> NDArray[np.float32]:
         return self._audio.slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
@@ -355,11 +363,12 @@ class Stream:
             if self._previewed < last_speech and self._endpointer.silence >= preview_silence:
                 self._previewed = last_speech
                 speech = self._speech(utterance, last_speech, now)
-                self._line_up(Preview(utterance, speech, time.monotonic()))
+                patience = self._endpointer.patience - self._endpointer.silence
+                self._line_up(Preview(utterance, speech, self._clock(), patience))
         elif now >= self._next_update:
             chunk = self._cadence.chunk if self.skips_late_updates else self._options.chunk
             self._next_update += chunk * math.ceil((now - self._next_update + 1e-6) / chunk)
-            self._line_up(Update(utterance, now, time.monotonic()))
+            self._line_up(Update(utterance, now, self._clock()))
 
     def _line_up(self, task: Task) -> None:
         """Add a task; one of the same utterance that has not begun is overtaken by it."""
@@ -393,7 +402,7 @@ class Stream:
         self._emit(self._onset.begin(self._number, cut, self._endpointer.now))
 
     def _line_up_close(self, utterance: Utterance, speech: Speech, decided_at: float) -> None:
-        self._line_up(Close(utterance, speech, decided_at, time.monotonic()))
+        self._line_up(Close(utterance, speech, decided_at, self._clock()))
         self._spoken_until, self._closed_until = speech.end, decided_at
         now = max(decided_at, self._endpointer.now)
         probability = end_probability(self._text_of_pause, now - speech.end)

@@ -3,18 +3,15 @@
 from dataclasses import dataclass
 
 from fsbot.engine.final import Speech
+from fsbot.engine.searches import SEARCH_ROOM
 from fsbot.engine.utterance import Utterance
-
-SEARCH_START = 0.2
-"""Seconds after a preview was lined up within which a search for a better text may begin: it is
-over then when the silence has become long enough to end the utterance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """Decode the open utterance as far as `upto`, a second of the stream.
 
-    since: when it was lined up, of time.monotonic.
+    since: when it was lined up, on the engine's clock.
     """
 
     utterance: Utterance
@@ -29,11 +26,15 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Speech has paused: decode the utterance as if it were over, which it may be."""
+    """Speech has paused: decode the utterance as if it were over, which it may be.
+
+    patience: seconds until this pause ends any utterance.
+    """
 
     utterance: Utterance
     speech: Speech
     since: float
+    patience: float
 
     @property
     def upto(self) -> float:
@@ -45,8 +46,9 @@ class Preview:
 
     @property
     def search_until(self) -> float:
-        """Moment of time.monotonic after which nobody waits for a better text."""
-        return self.since + SEARCH_START
+        """Moment at which a search for a better text should be over: the text is unsure, so only
+        a long pause ends its utterance, and the search has until then."""
+        return self.since + self.patience + SEARCH_ROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class Close:
     @property
     def covers(self) -> float:
         return self.decided_at
+
+    @property
+    def search_until(self) -> float:
+        """Moment at which a search for a better text should be over."""
+        return self.since + SEARCH_ROOM
 
 
 Task = Update | Preview | Close

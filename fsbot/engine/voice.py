@@ -1,8 +1,7 @@
 """How one side is read: model, language, and what stands before its words."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -37,7 +36,6 @@ class Voice:
     never: torch.Tensor
     never_first: torch.Tensor
     watched: tuple[int, ...]
-    search_until: float = math.inf
 
     @staticmethod
     def of(
@@ -61,10 +59,6 @@ class Voice:
             never_first.to(model.device),
             watched_tokens(tokenizer),
         )
-
-    def searching_until(self, moment: float) -> "Voice":
-        """The same, no search for a better text being begun after `moment` of time.monotonic."""
-        return replace(self, search_until=moment)
 
     def room(self, seconds: float) -> int:
         """Tokens of earlier text that leave room for that of so many seconds in a window."""
