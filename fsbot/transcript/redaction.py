@@ -8,51 +8,60 @@ it, and nothing that comes later changes what was told: each live word is judged
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from statistics import fmean
 from typing import Literal
 
 from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
+from fsbot.transcript.numerals import AMBIGUOUS, AND, Atom, Group, Kind, atoms, groups
 
 Category = Literal["card", "email", "phone", "number"]
 
-_FRENCH = """
-zéro zero un une deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze
-seize vingt vingts trente quarante cinquante soixante septante huitante nonante cent cents mille
-"""
-_ENGLISH = """
-oh one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
-double
-"""
-_NUMBER_WORDS = frozenset((_FRENCH + _ENGLISH).split())
-_ARTICLES = frozenset({"un", "une", "one", "oh", "double"})
-"""Number words that are mostly something else where they stand alone."""
-
-_JOINING = frozenset({"et", "and", "virgule", "tiret"})
-_TRUNK = frozenset({"zéro", "zero", "oh"})
-
-_APART = r"[\s.,/()\-\u2010-\u2015]{0,3}"
-_DIGITS = re.compile(rf"\+?\d(?:{_APART}\d)*")
-"""Digits that are said in one breath."""
-
 _PIECE = r"[^\s@\[\],;]+"
-_POINT = r",?\s(?:point|tiret(?:\sdu\s(?:bas|haut|six|huit|6|8))?|underscore|dot|dash|hyphen),?\s"
-_AROBASE = r"ar+oba(?:s|se|z|ze)"
-_LOCAL_PART = rf"(?<!\S)(?:\w[.,]?\s)*{_PIECE}(?:{_POINT}{_PIECE})*"
+_POINT = (
+    r",?\s(?:point|tiret(?:\sdu\s(?:bas|haut|six|huit|6|8))?|underscore|dot|dash|hyphen|punto"
+    r"|gui[oó]n(?:\sbajo)?|punkt|bindestrich|unterstrich|trattino(?:\sbasso)?),?\s"
+)
+_AT = r"(?:ar+oba(?:s|se|z|ze)?|chiocciola|klammeraffe)"
+_LOCAL_PART = (
+    rf"(?<!\S)(?:\w[.,]?\s)*{_PIECE}(?:{_POINT}{_PIECE})*"
+    # digits that are part of a name
+    r"(?:\s[\d.,]+)*"
+)
 _EMAIL = re.compile(
-    rf"{_LOCAL_PART}(?:\s?@\s?|,?\s{_AROBASE},?\s|\sat\s(?:sign\s)?(?=\S+(?:\.\w|\s(?:dot|point)\s)))"
+    rf"{_LOCAL_PART}(?:\s?@\s?|,?\s{_AT},?\s|,?\s(?:at|ät)\s(?:sign\s)?"
+    r"(?=\S+(?:\.\w|,?\s(?:dot|point|punkt|punto)\s)))"
     rf"{_PIECE}(?:{_POINT}{_PIECE})*",
     re.IGNORECASE,
 )
 _LIVE_EMAIL = re.compile(r"@|\w[._][^\W\d_]{2}")
-_LIVE_AROBASE = re.compile(rf"@$|\b{_AROBASE}\b", re.IGNORECASE)
+_LIVE_AT = re.compile(rf"@$|\b{_AT}\b", re.IGNORECASE)
 _LIVE_DOMAIN = 5
 """Live words behind an « arobase » that may be the address's."""
 
-_PHONE = re.compile(r"\+|(?<!\d)0")
+_DATE = re.compile(r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d(?![./-]?\d)")
+_TIME = re.compile(r"(?<![\d:])\d{1,2}:\d\d(?![\d:])")
+_DECIMAL = re.compile(r"\d+[.,]\d{1,2}\Z")
+_IBAN = re.compile(
+    r"(?<!\w)[A-Z][\s.,-]{0,2}[A-Z][\s.,-]{0,2}\d[\s.,-]{0,2}\d(?:[\s.,-]{0,3}[A-Z\d]){10,30}(?!\w)"
+)
+_SECRET = re.compile(
+    r"(?i:cvc|cvv|cryptogramme|code\sde\ssécurité|security\scode|expir\w*|prüfnummer|prüfziffer"
+    r"|sicherheitscode|código\sde\sseguridad|caduc\w*|valable\sjusqu\w*|valid\suntil|gültig\sbis)"
+)
+"""What is said before the numbers that go with a card's."""
+
+_SECRET_WORDS = 5
+"""Words between that and the numbers, at most."""
+
 _CARD_DIGITS = range(13, 20)
 _PHONE_DIGITS, _NUMBER_DIGITS = 8, 4  # at least
+_LOCAL_DIGITS = range(9, 12)
+"""Of a telephone number without a 0 or + before it."""
+
+_BREATH = 8.0
+"""Seconds that somebody takes in the middle of a number, at most."""
+
 _SPOKEN = {"card": 10, "phone": 5, "number": 4}
 """Number words that stand together, at least."""
 
@@ -63,12 +72,18 @@ class Redaction:
 
     categories: Collection[Category] = ()
 
-    def final(self, words: Sequence[Word]) -> tuple[Word, ...]:
-        """Of a whole final text; what is taken out is one word, such as `[card]`."""
-        found = list(words)
+    def final(self, words: Sequence[Word], before: Sequence[Word] = ()) -> tuple[Word, ...]:
+        """Of a whole final text; what is taken out is one word, such as `[card]`.
+
+        before: the text before of the same voice. A number may have begun there: what follows of
+        it here is taken out, too.
+        """
+        found, earlier = list(words), _going_on(before, words)
         for category in ("email", "card", "phone", "number"):
             if category in self.categories:
-                found = list(_without(found, category))
+                hidden = list(_hidden([*earlier, *found], category))
+                found = list(_without(found, hidden[len(earlier) :], category))
+                earlier = list(_without(earlier, hidden[: len(earlier)], category))
         return tuple(found)
 
     def live(self, words: Sequence[Word], before: Sequence[Word] = ()) -> tuple[Word, ...]:
@@ -88,94 +103,200 @@ class Redaction:
             tentative=self.live(event.tentative, event.spoken),
         )
 
-    def closed(self, event: UtteranceFinal) -> UtteranceFinal:
-        """The same event with the final text as it may be told."""
-        words, live = self.final(event.words), self.live(event.words)
+    def closed(self, event: UtteranceFinal, before: Sequence[Word] = ()) -> UtteranceFinal:
+        """The same event with the final text as it may be told. before: as in `final`."""
+        words, live = self.final(event.words, before), self.live(event.words)
         differs = joined(words, event.language) != joined(live, event.language)
         return replace(event, words=words, revised=event.revised or differs)
 
     def _live(self, words: Iterable[Word]) -> Iterator[Word]:
         numbers = not {"card", "phone", "number"}.isdisjoint(self.categories)
         emails = "email" in self.categories
-        in_number, domain = False, 0
+        in_number, behind_one, domain = False, False, 0
         for word in words:
-            is_number = _has_digit(word) or (
-                _is_number(word) and (in_number or not _ARTICLES.issuperset(_parts(word)))
+            known = atoms(word.text)
+            is_number = any(atom.kind is Kind.DIGITS for atom in known) or (
+                _is_number(known) and (in_number or behind_one or not _ambiguous(known))
             )
-            in_number = is_number or "[number]" in word.text or (in_number and _joins(word))
-            if _LIVE_AROBASE.search(word.text):
+            between = all(atom.is_between for atom in known) and (
+                in_number or (behind_one and not any(map(str.isalpha, word.text)))
+            )
+            hidden = is_number or (between and not _SHOWN.fullmatch(word.text))
+            behind_one = _is_number(known) or (between and behind_one)
+            in_number = hidden or "[number]" in word.text or (between and in_number)
+            if _LIVE_AT.search(word.text):
                 domain = _LIVE_DOMAIN + 1
             if emails and (domain or _LIVE_EMAIL.search(word.text)):
                 yield replace(word, text="[email]", tokens=())
-            elif numbers and is_number:
+            elif numbers and hidden:
                 yield replace(word, text="[number]", tokens=())
             else:
                 yield word
             domain = max(0, domain - 1)
 
 
-def _without(words: Sequence[Word], category: str) -> Iterator[Word]:
-    """The words, those that stand together in the category made one."""
-    ends = list(accumulate(len(word.text) + 1 for word in words))
+_SHOWN = re.compile(r"(?:et|and|[-/()])?[.,]*", re.IGNORECASE)
+"""Of what stands between numbers: it stays in live text."""
+
+
+def _going_on(before: Sequence[Word], words: Sequence[Word]) -> list[Word]:
+    """The end of a text, from where a number may go on in the words that follow."""
+    if not (before and words) or words[0].start - before[-1].end > _BREATH:
+        return []
+    first = len(before)
+    while first and all(atom.kind is not Kind.OTHER for atom in atoms(before[first - 1].text)):
+        first -= 1
+    return list(before[first:])
+
+
+def _hidden(words: Sequence[Word], category: str) -> Iterator[bool]:
+    """Of each word, whether it is part of something of the category."""
     text = " ".join(word.text for word in words)
+    ends = list(accumulate(len(word.text) + 1 for word in words))
     spans = list(_spans(text, category))
-    runs = list(_runs(words, category))
+    for end, word in zip(ends, words, strict=True):
+        start, last = end - len(word.text) - 1, end - 1
+        yield any(first < last and behind > start for first, behind in spans)
 
-    def is_in(place: int) -> bool:
-        start, end = ends[place] - len(words[place].text) - 1, ends[place] - 1
-        return any(first < end and last > start for first, last in spans) or any(
-            first <= place < last for first, last in runs
-        )
 
-    for taken, places in groupby(range(len(words)), is_in):
+def _without(words: Sequence[Word], hidden: Sequence[bool], category: str) -> Iterator[Word]:
+    """The words, those that are hidden and stand together made one."""
+    for taken, places in groupby(range(len(words)), hidden.__getitem__):
         stretch = [words[place] for place in places]
         yield from [_one(stretch, category)] if taken else stretch
 
 
 def _spans(text: str, category: str) -> Iterator[tuple[int, int]]:
-    """Where in the text something is written that is of the category."""
+    """Where in the text something stands that is of the category."""
     if category == "email":
         yield from (found.span() for found in _EMAIL.finditer(text))
         return
-    for found in _DIGITS.finditer(text):
-        said = re.sub(r"\d", lambda digit: str(int(digit[0])), found[0])
-        # As a whole: behind a card's number come its date and three digits more.
-        match category:
-            case "card":
-                taken = _holds_card(re.findall(r"\d+", said))
-            case "phone":
-                begin = _PHONE.search(said)
-                taken = begin is not None and _digits(said[begin.start() :]) >= _PHONE_DIGITS
-            case _:
-                taken = _digits(said) >= _NUMBER_DIGITS
-        if taken:
-            yield found.span()
+    known = atoms(text)
+    if category == "card":
+        yield from _cards(text, known)
+        return
+    apart: list[tuple[int, int]] = []
+    if category == "phone":
+        apart = [found.span() for rule in (_DATE, _TIME) for found in rule.finditer(text)]
+    for run in _runs(known, apart, by_plus=category == "phone"):
+        said = groups(run)
+        if not said:
+            continue
+        if _is_phone(said, text) if category == "phone" else _is_long(said):
+            yield said[0].start, said[-1].end
 
 
-def _runs(words: Sequence[Word], category: str) -> Iterator[tuple[int, int]]:
-    """Stretches of number words that are of the category: places of the first, and behind the
-    last."""
-    place = 0
-    while place < len(words) and category in _SPOKEN:
-        end = place
-        while end < len(words) and (_is_number(words[end]) or (end > place and _joins(words[end]))):
-            end += 1
-        while end > place and _joins(words[end - 1]):
-            end -= 1
-        first = place
-        if category == "phone":
-            first = next((n for n in range(place, end) if _begins_phone(words, n)), end)
-        parts = [part for word in words[first:end] for part in _parts(word)]
-        written = all(part.isdecimal() for part in parts)  # whose check is Luhn's
-        if len(parts) >= _SPOKEN[category] and not (category == "card" and written):
-            yield place, end
-        place = max(end, place + 1)
+def _cards(text: str, known: Sequence[Atom]) -> Iterator[tuple[int, int]]:
+    yield from (found.span() for found in _IBAN.finditer(text))
+    yield from _secrets(text, known)
+    for run in _runs(known, (), by_plus=False):
+        # « 4970 1000 0000 0006 et 12 » is a card and another number, unless only both are a card.
+        parts = [said for _, part in groupby(run, _is_and) if (said := groups(list(part)))]
+        whole = groups(run)
+        cards = [said for said in parts if _is_card(said)]
+        if any(group.spoken for group in whole) or not cards:
+            cards = [whole] if whole and _is_card(whole) else []
+        yield from ((said[0].start, said[-1].end) for said in cards)
 
 
-def _begins_phone(words: Sequence[Word], place: int) -> bool:
-    first = _parts(words[place])[0]
-    after_plus = place > 0 and _parts(words[place - 1]) == ["plus"]
-    return after_plus or first in _TRUNK or first.startswith("0")
+def _is_and(atom: Atom) -> bool:
+    return atom.text in AND
+
+
+def _runs(
+    known: Sequence[Atom], apart: Sequence[tuple[int, int]], *, by_plus: bool
+) -> Iterator[list[Atom]]:
+    """Stretches of numbers with nothing else between them than what may be.
+
+    apart: characters of the text that part them; by_plus: a plus begins one, or else it parts them.
+    """
+    run: list[Atom] = []
+    for atom in known:
+        parts = any(start <= atom.start < end for start, end in apart)
+        if parts or atom.kind is Kind.OTHER or atom.kind is Kind.PLUS:
+            if any(each.is_number for each in run):
+                yield run
+            run = [atom] if by_plus and atom.kind is Kind.PLUS and not parts else []
+        else:
+            run.append(atom)
+    if any(each.is_number for each in run):
+        yield run
+
+
+def _is_card(said: Sequence[Group]) -> bool:
+    """As a whole: behind a card's number come its date and three digits more."""
+    words = sum(group.words for group in said)
+    if not any(group.spoken for group in said):
+        return _holds_card([group.digits for group in said])
+    digits = sum(len(group.digits) for group in said)
+    # What was said in words can be written in more ways than one: Luhn's check proves nothing.
+    return words >= _SPOKEN["card"] or digits >= _CARD_DIGITS[0]
+
+
+def _is_phone(said: Sequence[Group], text: str) -> bool:
+    first = next((n for n, group in enumerate(said) if group.plus or group.digits[0] == "0"), None)
+    if _is_amount(said):
+        return False
+    if first is None:
+        return _is_local_number(said, text)
+    rest = said[first:]
+    if [len(group.digits) for group in said] == [2, 2, 4] and said[2].digits[:2] in ("19", "20"):
+        return False  # a date
+    spoken = any(group.spoken for group in rest)
+    words = sum(group.words for group in rest)
+    digits = sum(len(group.digits) for group in rest)
+    return digits >= _PHONE_DIGITS or (spoken and words >= _SPOKEN["phone"])
+
+
+def _is_local_number(said: Sequence[Group], text: str) -> bool:
+    """Without a 0 or + before it, as in Spain, Italy or America; and no list of quantities."""
+    if sum(len(group.digits) for group in said) not in _LOCAL_DIGITS:
+        return False
+    counting = all(int(one.digits) < int(two.digits) < 100 for one, two in pairwise(said))
+    years = all(re.fullmatch(r"(?:19|20)\d\d", group.digits) for group in said)
+    prices = any(_DECIMAL.search(piece) for piece in _pieces(said, text))
+    return not (prices or years or (counting and len(said) > 1))
+
+
+def _pieces(said: Sequence[Group], text: str) -> Iterator[str]:
+    """What stands between blanks, of what was said."""
+    stretch = text[said[0].start : said[-1].end]
+    yield from (piece.rstrip(".,;:") for piece in stretch.split())
+
+
+def _is_amount(said: Sequence[Group]) -> bool:
+    """A round number, in groups of three digits: 1 250 000."""
+    first, *rest = (group.digits for group in said)
+    return (
+        bool(rest)
+        and len(first) <= 3
+        and first[0] != "0"
+        and all(len(digits) == 3 for digits in rest)
+        and rest[-1] == "000"
+    )
+
+
+def _is_long(said: Sequence[Group]) -> bool:
+    words = sum(group.words for group in said)
+    digits = sum(len(group.digits) for group in said)
+    if any(group.spoken for group in said):
+        return words >= _SPOKEN["number"] or (words > 1 and digits >= _NUMBER_DIGITS)
+    return digits >= _NUMBER_DIGITS
+
+
+def _secrets(text: str, known: Sequence[Atom]) -> Iterator[tuple[int, int]]:
+    """Numbers behind the name of what goes with a card: its date of expiry, its code."""
+    for found in _SECRET.finditer(text):
+        behind = [atom for atom in known if atom.start >= found.end() and atom.kind != Kind.MARK]
+        first = next((n for n, atom in enumerate(behind) if atom.is_number), len(behind))
+        if first > _SECRET_WORDS:
+            continue
+        last = first
+        while last < len(behind) and (behind[last].is_number or behind[last].kind is Kind.BETWEEN):
+            last += 1
+        said = groups(behind[first:last])
+        if said and sum(len(group.digits) for group in said) >= len("123"):
+            yield said[0].start, said[-1].end
 
 
 def _one(words: Sequence[Word], category: str) -> Word:
@@ -189,37 +310,23 @@ def _one(words: Sequence[Word], category: str) -> Word:
     )
 
 
-def _parts(word: Word) -> list[str]:
-    return [part for part in re.split(r"[^\w]+", word.text.lower()) if part]
-
-
-def _is_number(word: Word) -> bool:
-    parts = _parts(word)
-    return (
-        bool(parts)
-        and all(part in _NUMBER_WORDS or part.isdecimal() or part in _JOINING for part in parts)
-        and not _joins(word)
+def _is_number(known: Sequence[Atom]) -> bool:
+    """A word that is a number, and nothing else."""
+    return any(atom.is_number for atom in known) and all(
+        atom.is_number or atom.is_between for atom in known
     )
 
 
-def _joins(word: Word) -> bool:
-    return set(_parts(word)) <= _JOINING and bool(_parts(word))
+def _ambiguous(known: Sequence[Atom]) -> bool:
+    return all(atom.text in AMBIGUOUS for atom in known if atom.kind is not Kind.MARK)
 
 
-def _has_digit(word: Word) -> bool:
-    return _digits(word.text) > 0
-
-
-def _digits(text: str) -> int:
-    return sum(map(str.isdecimal, text))
-
-
-def _holds_card(groups: Sequence[str]) -> bool:
+def _holds_card(written: Sequence[str]) -> bool:
     """Whether some of the groups of digits behind one another are a card's number."""
     return any(
         len(number) in _CARD_DIGITS and _passes_luhn(number)
-        for first in range(len(groups))
-        for number in accumulate(groups[first : first + max(_CARD_DIGITS)])
+        for first in range(len(written))
+        for number in accumulate(written[first : first + max(_CARD_DIGITS)])
     )
 
 

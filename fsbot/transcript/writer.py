@@ -70,6 +70,8 @@ class TranscriptWriter:
         self._now = now
         self._hides = hides
         self._redaction = redaction
+        self._latest: dict[SideName, tuple[Word, ...]] = {}
+        """Of each side, what its latest final text was before anything was taken out."""
 
     def write(self, kind: type[Record], **fields: Any) -> None:
         """A record of any kind; call, sequence and times are filled in."""
@@ -119,7 +121,9 @@ class TranscriptWriter:
                 )
             case UtteranceFinal(words=words):
                 event = replace(event, words=self._shown(words))
-                self._final(channel, self._redaction.closed(event))
+                before = self._latest.get(channel.side, ())
+                self._latest[channel.side] = event.words
+                self._final(channel, self._redaction.closed(event, before))
 
     def mark(self, mark: MarkName, at: float, party: str = "") -> None:
         """Something befell the call at Unix time `at`."""

@@ -1,5 +1,6 @@
 """What is taken out of texts, with what French and English callers say."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,135 @@ def final(text: str, *categories: Any) -> str:
 def test_one_category(category: str, text: str, masked: str) -> None:
     assert final(text, category) == masked
     assert final(text) == text
+
+
+@pytest.mark.parametrize(
+    ("category", "text"),
+    [
+        ("phone", "plus 33 612345678"),
+        ("phone", "Rappelez au plus 44 7911 123456."),
+        ("phone", "0612... 345678"),
+        ("phone", "06 12… 34, 56… 78"),
+        ("phone", "zero six 12 34 cinquante-six soixante-dix-huit"),
+        ("phone", "plus trente-trois six douze trente-quatre cinquante-six soixante-dix-huit"),
+        ("phone", "plus three three six one two three four five six seven eight"),
+        ("phone", "más treinta y cuatro seis uno dos tres cuatro cinco seis siete ocho"),
+        ("phone", "mas 34 612 345 678"),
+        ("phone", "612 34 56 78"),
+        ("phone", "seis uno dos, tres cuatro cinco, seis siete ocho"),
+        ("phone", "oh seven nine double one 1 2 3 4 5 6"),
+        ("phone", "zero seven triple nine one two three four five six"),
+        ("phone", "null eins sieben eins zwei drei vier fünf sechs sieben"),
+        ("phone", "0171 einundzwanzig zweiunddreißig fünfundvierzig"),
+        ("phone", "555-123-4567"),
+        ("phone", "(555) 123-4567"),
+        ("phone", "zéro quatre, septante-deux, nonante et un, zéro deux"),
+        ("phone", "06 12 euh 34 puis 56 78"),
+        ("phone", "double zero three three six one two three four five six"),
+        ("phone", "0033 6 12 34 56 78"),
+        ("phone", "+41 79 123 45 67"),
+        ("phone", "zéro, six, un, deux, trois, quatre, cinq, six, sept, huit"),
+        ("phone", "O seven seven 1 2 3 4 5 6 7"),
+        ("phone", "06-12-34-56-78"),
+        ("phone", "06 12 34 56. 78"),
+        ("phone", "plus quarante-quatre 7911 123456"),
+        ("phone", "zero sechs zwölf vierunddreißig sechsundfünfzig"),
+        ("card", "4970 mille zéro zéro zéro zéro 0006"),
+        ("card", "4970 1000, 0000... 0006"),
+        ("card", "four nine seven zero 1000 0000 0006"),
+        ("card", "quarante-neuf soixante-dix dix zéro zéro zéro zéro zéro zéro 0 0 0 6"),
+        ("card", "4970. 1000. 0000. 0006."),
+        ("card", "4970 1000 euh 0000 0006"),
+        ("card", "cryptogramme 123."),
+        ("card", "CVC one two three"),
+        ("card", "elle expire en 12 27"),
+        ("card", "FR76 3000 6000 0112 3456 7890 189"),
+        ("card", "IBAN DE89 3704 0044 0532 0130 00"),
+        ("card", "F R 76 3000 6000 0112 3456 7890 189"),
+        (
+            "card",
+            "vier neun sieben null eins null null null null null null null null null null sechs",
+        ),
+        ("number", "12 trente-quatre"),
+        ("number", "deux mille vingt-six"),
+        ("number", "zwölf vierunddreißig"),
+        ("number", "1 two 3 four"),
+        ("number", "einundzwanzig zweiundzwanzig"),
+        ("email", "jean point dupont arroba gmail punto com"),
+        ("email", "juan guión bajo perez arroba gmail punto com"),
+        ("email", "hans punkt müller at gmx punkt de"),
+        ("email", "john dot smith at gmail dot com"),
+        ("email", "marie 75 arobase free point fr"),
+        ("email", "marie@example.com"),
+        ("email", "jean.dupont @ gmail.com"),
+        ("email", "hans Klammeraffe web punkt de"),
+    ],
+)
+def test_what_is_said_in_any_manner_goes(category: str, text: str) -> None:
+    told = final(text, category)
+    assert f"[{category}]" in told
+    assert not any(map(str.isdecimal, told))
+    # Nothing but what is said around a number is left.
+    assert len(told.split()) <= 4
+    live = Redaction(ALL).live(words(text))
+    assert not any(character.isdecimal() for word in live for character in word.text)
+
+
+@pytest.mark.parametrize(
+    ("category", "text"),
+    [
+        ("phone", "le 01/02/1980"),
+        ("phone", "né le 12.03.1975 à Lyon"),
+        ("phone", "1 250 000 euros"),
+        ("phone", "il y a plus 12 000 000 habitants"),
+        ("phone", "12,50, 13,90, 8,20"),
+        ("phone", "de 08:30 à 09:45"),
+        ("phone", "08:30, 09:45, 10:15"),
+        ("phone", "il coûte 1299 euros et 2 chats"),
+        ("phone", "2019, 2020"),
+        ("phone", "10, 12, 15, 20, 25"),
+        ("phone", "75001 Paris"),
+        ("phone", "le 05 06 2026"),
+        ("phone", "12 mars 2026 à 14 heures 30"),
+        ("phone", "un deux trois quatre cinq six sept huit neuf"),
+        ("phone", "dossier 12345678"),
+        ("phone", "trois cent cinquante mille"),
+        ("phone", "1 299,00 €"),
+        ("phone", "j'ai un chien et deux chats"),
+        ("phone", "plus de 20 personnes"),
+        ("phone", "plus two or three"),
+        ("card", "le 06 12 34 56 78"),
+        ("card", "1 250 000 000 euros"),
+        ("card", "12 mars 2026"),
+        ("card", "4970 1000 0000 0001"),
+        ("card", "le code postal 75001"),
+        ("card", "expire demain"),
+        ("card", "expire dans trois jours"),
+        ("email", "un point important, at home"),
+        ("email", "I was at home dot"),
+        ("email", "look at this. dot"),
+        ("number", "page 12"),
+        ("number", "dix-sept"),
+        ("number", "mille fois merci"),
+        ("number", "trente-deux"),
+    ],
+)
+def test_what_is_something_else_stays(category: str, text: str) -> None:
+    assert final(text, category) == text
+
+
+def test_a_number_that_goes_on_in_the_next_text_goes_there() -> None:
+    first, second = words("C'est le 06 12 34,"), words("56 78, merci.")
+    later = [replace(word, start=word.start + 9, end=word.end + 9) for word in second]
+    phone = Redaction(["phone"])
+    assert [word.text for word in phone.final(later, first)] == ["[phone],", "merci."]
+    much_later = [replace(word, start=word.start + 30, end=word.end + 30) for word in second]
+    assert list(phone.final(much_later, first)) == much_later
+    assert list(phone.final(later, words("C'est le 12 mars."))) == later
+    card = Redaction(["card"])
+    assert [word.text for word in card.final(words("0000 0006."), words("4970 1000"))] == [
+        "[card]."
+    ]
 
 
 def test_a_card_is_no_number_and_an_address_no_card() -> None:
