@@ -11,7 +11,7 @@ from fsbot.audio.follower import Follower
 from fsbot.call import Call
 from fsbot.claims import Claims
 from fsbot.disk import DiskWatch
-from fsbot.dispatch import EVENTS, MASKING_EVENTS, Dispatcher
+from fsbot.dispatch import EVENTS, SUBCLASSES, Dispatcher
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
 from fsbot.figures import Figures
@@ -76,6 +76,8 @@ class Bot:
             # With each leg in a file of its own the other one is recorded anyway.
             follow_transfer=settings.recordings.follow_transfer
             and not settings.recordings.each_leg,
+            follow_mask=settings.recordings.follow_mask,
+            each_leg=settings.recordings.each_leg,
         )
         self._calls = self._dispatcher.calls
         self._filter = LegFilter(
@@ -99,8 +101,8 @@ class Bot:
                 settings.esl.request_timeout,
                 settings.esl.heartbeat_timeout,
             ),
-            (*EVENTS, *MASKING_EVENTS) if settings.recordings.follow_mask else EVENTS,
-            (CONTROL,),
+            EVENTS,
+            SUBCLASSES,
             on_event=self._dispatcher.on_event,
             on_connect=self._resync,
         )
@@ -281,7 +283,8 @@ class Bot:
             log.warning("leg not recorded", reason=str(error))
             self._house.publish_failure(leg.uuid, "unsafe_uuid", str(error))
             return
-        call = self._calls[leg.uuid] = Call(leg, self._house, self._ended, after=earlier)
+        call = Call(leg, self._house, self._ended, after=earlier)
+        self._dispatcher.take(call)
         self._figures.started += 1
         self._tell_status()
         log.info(
@@ -309,6 +312,7 @@ class Bot:
         Events arrive meanwhile, so every question is asked afresh: an answer may be older than
         what the events have told since. Raises EslError; then the link is dropped and tried again.
         """
+        self._dispatcher.survey()
         self._recover(connection)
         for call in list(self._calls.values()):
             if exists(connection, call.recorded_leg):
@@ -316,18 +320,33 @@ class Bot:
             else:
                 call.lost()
         try:
-            alive = {live.leg.uuid: live for live in live_legs(connection)}
+            self._survey(connection)
         except CommandRefused as error:
             log.warning("cannot list the calls that are up", reason=str(error))
-            return
+        self._dispatcher.surveyed()
+        self._manager.ready()
+
+    def _survey(self, connection: Connection) -> None:
+        """The legs that are up, and who hears whom. Raises EslError."""
+        conversations = self._dispatcher.conversations
+        conversations.forget_bridges()
+        alive = {}
+        for live in live_legs(connection):
+            alive[live.leg.uuid] = live
+            self._dispatcher.describe(live.dump)
         self._finished.intersection_update(alive)
         self._roles.keep_only([*alive, *self._calls])
+        conversations.keep_only([*alive, *self._calls])
+        conversations.describe_conferences(connection.api("conference json_list"))
+        for uuid in conversations.masking_legs:
+            paths = active_recordings(connection, uuid) if uuid in alive else []
+            if not [path for path in paths if self._recordings.identify(path) is None]:
+                conversations.content_all(uuid, keep=(CONTROL,))
         for uuid, live in alive.items():
             role = self._roles.settle(live.leg, live.role)
             if live.leg.answered_at is not None:
                 self._stop_leftovers(connection, uuid)
                 self._answered(live.leg, role)
-        self._manager.ready()
 
     def _recover(self, connection: Connection) -> None:
         """Take up the transcripts that a killed bot has left without their end. Raises EslError.
@@ -353,7 +372,7 @@ class Bot:
             return
         leg = live.leg if live is not None and live.leg.uuid == uuid else unfinished.leg
         call = Call(leg, self._house, self._ended, unfinished=unfinished, active_paths=active)
-        self._dispatcher.take_up(call)
+        self._dispatcher.take_up(call, unfinished.position)
         if live is None:
             call.recovered()
         call.start()

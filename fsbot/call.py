@@ -1,7 +1,7 @@
 """One call's life: its recordings become audio, its audio words, its words records."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import gevent
@@ -23,11 +23,11 @@ from fsbot.engine.position import START, StreamPosition
 from fsbot.house import House, OpenedJournal
 from fsbot.listening import LagAlarm, Listening, channels_of
 from fsbot.marks import Marks
-from fsbot.masking import Masking
+from fsbot.masking import Withheld
 from fsbot.recorder import Recorder
 from fsbot.studio import LegGone, Plan
+from fsbot.switch.conversations import Wish
 from fsbot.switch.legs import Leg
-from fsbot.switch.masks import MaskChange
 from fsbot.switch.recording import RecordingRefused
 from fsbot.transcript.ledger import Ledger
 from fsbot.transcript.position import TranscriptPosition
@@ -35,6 +35,7 @@ from fsbot.transcript.records import (
     EndOfTranscript,
     EndReason,
     Failure,
+    MarkName,
     Record,
     SideName,
     StartOfTranscript,
@@ -44,6 +45,14 @@ from fsbot.unfinished import Unfinished
 from fsbot.variables import ChannelVariables
 
 log = structlog.get_logger("fsbot.call")
+
+_ENDS: dict[str, MarkName] = {
+    "mask": "unmask",
+    "pause": "resume",
+    "joined": "parted",
+    "mute": "unmute",
+}
+"""The mark that ends what another one began."""
 
 
 class Call:
@@ -70,7 +79,7 @@ class Call:
         self.leg = leg
         self.uuid = leg.uuid
         self.leg_gone = False
-        self.marks = Marks(taken_up=unfinished is not None)
+        self.marks = Marks()
         self.ended = Flag()
         self.audience: list[Callable[[Record], object]] = []
         """Told of each record, too; they must neither block nor raise."""
@@ -94,11 +103,17 @@ class Call:
             unfinished.recordings if unfinished is not None else (),
         )
         self._language = house.stream_options.language
-        self._channels = channels_of(leg, self._recorder.tape.format.channels)
+        self._channels = (
+            channels_of(leg, self._recorder.tape.format.channels)
+            if unfinished is None
+            else [Channel(side, tag) for tag, side in enumerate(unfinished.sides, 1)]
+        )
         self._reason: EndReason | None = None
         self._given_up = False
-        hidden = unfinished.position.hidden if unfinished is not None else ()
-        self._masking = Masking((start + self._zero, end + self._zero) for start, end in hidden)
+        self._withheld = self._what_is_withheld()
+        open_mark = unfinished.position.hidden_by if unfinished is not None else None
+        self._private: MarkName = open_mark.mark if open_mark is not None else "mask"
+        self._covered = dict(unfinished.position.covered) if unfinished is not None else {}
         self._listening: Listening | None = None
         self._ledger: Ledger
         self._transcript: TranscriptWriter
@@ -152,14 +167,52 @@ class Call:
         """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
         self._recorder.resynced(active_paths)
 
-    def masked(self, change: MaskChange) -> None:
-        """Somebody wants nothing to be recorded, or is content again."""
-        masked, at = change.masked, change.at
-        turn = self._masking.begin if masked else self._masking.end
-        if not turn(change.who, at):
+    def withhold(self, wishes: Collection[Wish], at: float) -> None:
+        """These want silence since Unix time `at`, and nobody else of those who are heard."""
+        private = self._withheld.private
+        if not private.want(wishes, at):
             return
-        self._recorder.mask(masked)
-        self.marks.masked(masked, change.who, at)
+        self._recorder.mask(private.active)
+        if private.active:
+            wish = min(wishes, key=lambda each: (each.leg, each.who))
+            self._private = "mask" if wish.mark == "mask" else "pause"
+            self.marks.put(self._private, at, leg=wish.leg)
+        else:
+            self.marks.put(_ENDS[self._private], at)
+
+    def cover(self, covered: Mapping[SideName, str], at: float) -> None:
+        """The words of these sides are in other transcripts since Unix time `at`, whose call UUIDs
+        these are, or nobody hears them, and those of the other sides are not."""
+        changed: dict[tuple[MarkName, str], list[SideName]] = {}
+        for side, masking in self._withheld.elsewhere.items():
+            before, now = self._covered.get(side), covered.get(side)
+            if before == now:
+                continue
+            masking.want(() if now is None else (now,), at)
+            began: MarkName = "joined" if now or (now is None and before) else "mute"
+            changed.setdefault((began if now is not None else _ENDS[began], now or ""), []).append(
+                side
+            )
+        self._covered = {
+            side: by for side, by in covered.items() if side in self._withheld.elsewhere
+        }
+        for (mark, party), sides in changed.items():
+            self.marks.put(mark, at, party=party, sides=sides)
+
+    @property
+    def sides(self) -> list[SideName]:
+        """Whose voice the recorded leg says, and of two also whose it hears."""
+        return [channel.side for channel in self._channels]
+
+    @property
+    def began_at(self) -> float:
+        """Unix time at which its leg came into being."""
+        return self.leg.created_at or self._zero
+
+    @property
+    def covered(self) -> Collection[SideName]:
+        """The sides whose words are in another transcript, or heard by nobody."""
+        return self._covered
 
     def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
         """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""
@@ -241,7 +294,7 @@ class Call:
             self._wall,
             self._put,
             opened.first_sequence,
-            hides=self._masking.hides,
+            hides=self._withheld.hides,
             redaction=self._house.redaction,
         )
         if self._unfinished is not None:
@@ -279,7 +332,7 @@ class Call:
             self._recorder.start()
         else:
             self._log.info("transcript taken up again", recordings=len(self._unfinished.recordings))
-            self._recorder.adopt(self._active_paths, masked=self._masking.active)
+            self._recorder.adopt(self._active_paths, masked=self._withheld.private.active)
             # It may have changed while nobody was there; when, is not known.
             self._recorder.codec_changed(self.leg.codec_rate, time.time())
         options = self._house.stream_options_for(self.leg, self._language)
@@ -288,7 +341,7 @@ class Call:
             own, beside = self._continued(options, channel), next(iter(streams.values()), None)
             streams[channel] = self._house.engine.open(own, self._listener(channel), beside)
         alarm = LagAlarm(self._house.lag_warning, self._complain)
-        self._listening = Listening(self._tape, streams, self._masking, alarm.watch)
+        self._listening = Listening(self._tape, streams, self._withheld, alarm.watch)
         self.marks.begin(self._transcript)
         self._listening.run()
         alarm.watch(0.0)
@@ -315,6 +368,20 @@ class Call:
                 words=self._transcript.words,
             )
         self._ledger.close(whole=not self._given_up)
+
+    def _what_is_withheld(self) -> Withheld:
+        if self._unfinished is None:
+            return Withheld(self.sides)
+        noted = self._unfinished.position
+        zero = self._zero
+        return Withheld(
+            self.sides,
+            [(start + zero, end + zero) for start, end in noted.hidden],
+            {
+                side: [(start + zero, end + zero) for start, end in stretches]
+                for side, stretches in noted.elsewhere.items()
+            },
+        )
 
     def _choose_language(self, before: TranscriptPosition) -> None:
         wish = self.leg.language

@@ -1,30 +1,38 @@
 """Hands FreeSWITCH's events to the calls that they are about."""
 
+import time
 from collections.abc import Callable
 
 import structlog
 
 from fsbot.call import Call
 from fsbot.switch.bridges import Bridges, bridged_legs
-from fsbot.switch.codec import Event
+from fsbot.switch.codec import Event, Headers
+from fsbot.switch.conversations import BEFORE, CONFERENCE, Conversations, Wish
 from fsbot.switch.legs import Leg, LegRoles, Role
 from fsbot.switch.masks import CONTROL, MaskChange, event_time, mask_change
+from fsbot.transcript.position import TranscriptPosition
+from fsbot.transcript.records import SideName
 
 log = structlog.get_logger("fsbot.bot")
 
 EVENTS = (
     "CHANNEL_CREATE",
     "CHANNEL_ANSWER",
+    "CHANNEL_PROGRESS_MEDIA",
     "CHANNEL_BRIDGE",
     "CHANNEL_UNBRIDGE",
     "CHANNEL_HANGUP",
     "CHANNEL_DESTROY",
     "CHANNEL_HOLD",
     "CHANNEL_UNHOLD",
+    "CHANNEL_EXECUTE",
     "CODEC",
+    "DTMF",
     "RECORD_STOP",
+    "API",
 )
-MASKING_EVENTS = ("API", "CHANNEL_EXECUTE")
+SUBCLASSES = (CONTROL, CONFERENCE)
 
 
 class Dispatcher:
@@ -37,29 +45,44 @@ class Dispatcher:
         destroyed: Callable[[str], object],
         *,
         follow_transfer: bool,
+        follow_mask: bool,
+        each_leg: bool,
     ) -> None:
         """answered(leg, role), destroyed(uuid): of any leg there is. follow_transfer: a call whose
-        leg ends goes on with the leg that it leaves behind.
+        leg ends goes on with the leg that it leaves behind. follow_mask: who masks any recording
+        masks the transcript, too. each_leg: every leg has a transcript of its own words.
         """
         self.calls: dict[str, Call] = {}
         """By the UUID that their transcript has."""
+        self.conversations = Conversations()
         self._survivors: dict[str, Call] = {}
         """Calls whose own leg is gone, by the leg that is recorded instead."""
         self._roles = roles
         self._answered = answered
         self._destroyed = destroyed
         self._follow_transfer = follow_transfer
+        self._follow_mask = follow_mask
+        self._each_leg = each_leg
         self._bridges = Bridges()
+        self._surveying = False
+        """Who hears whom is not known for certain at the moment."""
 
     def recorded_on(self, uuid: str) -> Call | None:
         """The call that is recorded on this leg."""
         return self._survivors.get(uuid) or self.calls.get(uuid)
 
-    def take_up(self, call: Call) -> None:
-        """A call goes on that a former run has begun."""
+    def take(self, call: Call) -> None:
+        """A call begins."""
+        self.calls[call.uuid] = call
+        self._agree(time.time())
+
+    def take_up(self, call: Call, unfinished: TranscriptPosition) -> None:
+        """A call goes on that a former run has begun, and written so far."""
         self.calls[call.uuid] = call
         if call.recorded_leg != call.uuid:
             self._survivors[call.recorded_leg] = call
+        if (mark := unfinished.hidden_by) is not None:
+            self.conversations.wish(Wish(mark.leg_uuid or call.recorded_leg, BEFORE, mark.mark))
 
     def forget(self, call: Call) -> None:
         """Its transcript has ended."""
@@ -67,23 +90,48 @@ class Dispatcher:
             del self.calls[call.uuid]
         for uuid in [uuid for uuid, other in self._survivors.items() if other is call]:
             del self._survivors[uuid]
+        self._agree(time.time())
+
+    # After the link was down
+
+    def survey(self) -> None:
+        """What is known of the legs may be out of date, until `surveyed`."""
+        self._surveying = True
+
+    def describe(self, dump: Headers) -> None:
+        """What uuid_dump says of a leg that lives."""
+        self.conversations.describe(dump)
+        leg = dump.get("Unique-ID")
+        if (call := self.recorded_on(leg)) and (partner := self.conversations.partner(leg)):
+            call.marks.talks_to(partner)
+
+    def surveyed(self) -> None:
+        """All legs that live are known, and who hears whom."""
+        self._surveying = False
+        self._agree(time.time())
 
     def on_event(self, event: Event) -> None:
         """Take in an event. Never blocks."""
+        at = event_time(event)
         role = self._roles.observe(event)
         self._bridges.observe(event)
         uuid = event.headers.get("Unique-ID")
+        news = self.conversations.observe(event)
         if event.name == "CHANNEL_ANSWER" and role is not None:
             self._answered(Leg.from_event(event), role)
         if (change := mask_change(event)) is not None:
-            self._mask(change)
+            news |= self._mask(change)
         if event.name == "RECORD_STOP":
-            self._unmask(self._heard_in(uuid), event)
+            news |= self._unmask(uuid, event)
         if event.name == "CHANNEL_BRIDGE":
             self._bridged(event)
+        if event.name in ("CHANNEL_HOLD", "CHANNEL_UNHOLD"):
+            self._held(uuid, event.name == "CHANNEL_HOLD", at)
         call = self.recorded_on(uuid)
         if call is not None:
             self._tell(call, uuid, event)
+        if news:
+            self._agree(at)
         if event.name == "CHANNEL_DESTROY":
             self._bridges.forget(uuid)
             self._survivors.pop(uuid, None)
@@ -92,19 +140,16 @@ class Dispatcher:
     def _tell(self, call: Call, uuid: str, event: Event) -> None:
         at = event_time(event)
         match event.name:
-            case "CHANNEL_HOLD":
-                call.marks.put("hold", at)
-            case "CHANNEL_UNHOLD":
-                call.marks.put("unhold", at)
             case "CHANNEL_UNBRIDGE":
-                if party := Leg.from_event(event).transferred_to:
+                if party := self._bridges.transferred_to(event):
                     call.marks.transferred(at, party)
+                elif partner := self.conversations.partner(uuid):
+                    call.marks.back_to(at, partner)
             case "CHANNEL_HANGUP" if call.recorded_leg == uuid:
                 call.hung_up(at, may_go_on=bool(self._survivor(uuid, at)))
             case "CHANNEL_DESTROY" if call.recorded_leg == uuid:
                 if survivor := self._survivor(uuid, at):
-                    self._survivors[survivor] = call
-                    call.go_on_with(survivor, at)
+                    self._go_on(call, survivor, at)
                 else:
                     call.gone()
             case "RECORD_STOP":
@@ -112,6 +157,77 @@ class Dispatcher:
             case "CODEC":
                 leg = Leg.from_event(event)
                 call.codec_changed(leg.codec_rate, at)
+
+    # Who hears whom
+
+    def _agree(self, at: float) -> None:
+        """Every call is told who of those that are heard in it wants silence since Unix time `at`,
+        and which transcript has their words: one for every conversation."""
+        for call in self.calls.values():
+            heard = self.conversations.heard_by(call.recorded_leg)
+            wishes = self.conversations.wishes(heard)
+            covered = self._covered(call, heard)
+            if self._surveying:
+                # What has not been seen yet may still want it.
+                if wishes:
+                    call.withhold(wishes, at)
+                continue
+            call.withhold(wishes, at)
+            call.cover(covered, at)
+            for leg in call.marks.holding:
+                if leg not in heard:
+                    call.marks.unhold(at, leg)
+
+    def _covered(self, call: Call, heard: set[str]) -> dict[SideName, str]:
+        """Which sides of a call are not its transcript's to write, with the call UUID of the one
+        that writes them; empty if nobody does, since nobody hears them."""
+        leg = call.recorded_leg
+        own, *others = call.sides
+        covered: dict[SideName, str] = {}
+        if self.conversations.is_muted(leg):
+            covered[own] = ""
+        if self._each_leg:
+            return covered
+        together = []
+        listened_to = ""
+        for other in filter(None, map(self.recorded_on, heard)):
+            if other is call:
+                continue
+            if leg in self.conversations.heard_by(other.recorded_leg):
+                together.append(other)
+            else:
+                listened_to = min(filter(None, (listened_to, other.uuid)))
+        first = min((call, *together), key=self._precedence)
+        whispers = self.conversations.whispers(leg)
+        if spied_on := self.conversations.listens_in_to(leg):
+            # Whose voice it adds to a call is not in that call's recordings.
+            told = first.uuid if first is not call else listened_to
+            if not told and spied_on in self._roles:
+                return covered  # nobody else transcribes what it hears
+            covered |= dict.fromkeys(others, told)
+            if not whispers:
+                covered.setdefault(own, "")
+        elif first is not call:
+            covered = dict.fromkeys(call.sides, first.uuid) | covered
+        elif listened_to:
+            covered |= dict.fromkeys(others, listened_to)
+        return covered
+
+    def _precedence(self, call: Call) -> tuple[bool, float]:
+        """Of calls that became one conversation the earliest goes on, but for those of agents: they
+        may stay for one caller after the other."""
+        return self.conversations.serves(call.recorded_leg), call.began_at
+
+    def _held(self, uuid: str, holds: bool, at: float) -> None:
+        """A leg holds, or does no longer: a mark in the transcript of its conversation."""
+        for call in self.calls.values():
+            if not holds:
+                call.marks.unhold(at, uuid)
+            elif uuid in self.conversations.heard_by(call.recorded_leg):
+                own, *others = call.sides
+                side = own if uuid == call.recorded_leg or not others else others[0]
+                if side not in call.covered:
+                    call.marks.hold(at, uuid, side)
 
     # Transfers
 
@@ -123,13 +239,26 @@ class Dispatcher:
         recorded = self.recorded_on(survivor) or (partner != uuid and self.recorded_on(partner))
         return "" if recorded else survivor
 
+    def _go_on(self, call: Call, survivor: str, at: float) -> None:
+        for who in (CONTROL, BEFORE):
+            self.conversations.pass_on(call.recorded_leg, survivor, who)
+        self._survivors[survivor] = call
+        call.go_on_with(survivor, at)
+
     def _bridged(self, event: Event) -> None:
         """A leg talks to another one than before; or to one that another call records."""
         legs = bridged_legs(event)
+        at = event_time(event)
+        for ending in list(self.calls.values()):
+            # A leg that has asked the new party by att_xfer is not destroyed before those end.
+            if self._bridges.is_ending(ending.recorded_leg) and ending.recorded_leg not in legs:
+                left = self._survivor(ending.recorded_leg, at)
+                if left in legs:
+                    self._go_on(ending, left, at)
         first, second = (self.recorded_on(leg) for leg in legs)
-        for leg, call in zip(legs, (first, second), strict=True):
+        for leg, other, call in zip(legs, legs[::-1], (first, second), strict=True):
             if call is not None:
-                call.marks.bridged(event_time(event), _party(event, leg == legs[0]))
+                call.marks.bridged(at, other, _party(event, leg == legs[0]))
         if first is not None and second is not None and first is not second:
             surviving = [call for call in (first, second) if call.recorded_leg != call.uuid]
             if surviving:
@@ -138,24 +267,44 @@ class Dispatcher:
 
     # Masks
 
-    def _heard_in(self, uuid: str) -> Call | None:
-        """The call whose transcript a leg speaks in: its own, or its A leg's."""
-        return self.recorded_on(uuid) or self.calls.get(self._roles.call_of(uuid))
+    def _mask(self, change: MaskChange) -> bool:
+        """True if it was not known yet."""
+        call = self.recorded_on(change.uuid)
+        if change.who == CONTROL:
+            return self._control(change, call)
+        if not self._follow_mask:
+            return False
+        if change.uuid not in self._roles and not self._surveying:
+            return False
+        if change.masked:
+            self.conversations.wish(Wish(change.uuid, change.who, change.mark))
+        else:
+            self.conversations.content([change.uuid], change.who)
+        return True
 
-    def _mask(self, change: MaskChange) -> None:
-        call = self._heard_in(change.uuid)
-        if call is not None:
-            call.masked(change)
-        elif change.who == CONTROL:
+    def _control(self, change: MaskChange, call: Call | None) -> bool:
+        """A client asks the bot itself for silence, on any leg of a conversation."""
+        leg = call.recorded_leg if call is not None else change.uuid
+        heard = self.conversations.heard_by(leg)
+        if not any(map(self.recorded_on, heard)):
             log.warning(
                 "fsbot::control for a call that is not transcribed", call_uuid=change.uuid[:128]
             )
+            return False
+        if change.masked:
+            self.conversations.wish(Wish(leg, CONTROL, change.mark))
+        else:
+            self.conversations.content(heard, CONTROL)
+        return True
 
-    def _unmask(self, call: Call | None, stopped: Event) -> None:
+    def _unmask(self, uuid: str, stopped: Event) -> bool:
         """A recording that is over masks no longer; one of ours may be followed by the next."""
         path = stopped.headers.get("Record-File-Path")
-        if call is not None and not call.has_recorded(path):
-            call.masked(MaskChange(call.uuid, path, False, event_time(stopped)))
+        call = self.recorded_on(uuid)
+        if call is not None and call.has_recorded(path):
+            return False
+        self.conversations.content([uuid], path)
+        return True
 
 
 def _party(bridge: Event, is_first: bool) -> str:

@@ -9,7 +9,7 @@ from gevent.event import Event as Flag
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.tape import Tape
 from fsbot.engine.orders import StreamHandle
-from fsbot.masking import Masking
+from fsbot.masking import Withheld
 from fsbot.switch.legs import Leg
 from fsbot.transcript.writer import Channel
 
@@ -56,7 +56,7 @@ class Listening:
         self,
         tape: Tape,
         streams: Mapping[Channel, StreamHandle],
-        masking: Masking,
+        withheld: Withheld,
         watch_lag: Callable[[float], object],
     ) -> None:
         """streams: in the order of the tape's channels. `watch_lag(seconds)` is called four times
@@ -66,7 +66,7 @@ class Listening:
         self._tape = tape
         self._streams = dict(streams)
         self._begins = {channel: stream.begin for channel, stream in streams.items()}
-        self._masking = masking
+        self._withheld = withheld
         self._heard = 0
         self._rested_at: int | None = None
         self._all_ended = Flag()
@@ -107,7 +107,7 @@ class Listening:
         for pieces in self._tape.play():
             if len(pieces[0]):
                 begins = self._tape.timeline.wall(self._heard / SAMPLE_RATE)
-                pieces = self._masking.silence(pieces, begins)
+                pieces = self._withheld.silence(pieces, begins)
             for channel, samples in zip(channels, pieces, strict=True):
                 fresh = samples[max(0, self._begins[channel] - self._heard) :]
                 if channel in self._streams and len(fresh):

@@ -1,7 +1,8 @@
-"""What befalls a call besides words: hold, masks, transfers."""
+"""What happens to a call besides words: hold, masks, transfers, other calls that it joins."""
 
-from fsbot.switch.masks import CONTROL
-from fsbot.transcript.records import MarkName
+from collections.abc import Sequence
+
+from fsbot.transcript.records import MarkName, SideName
 from fsbot.transcript.writer import TranscriptWriter
 
 
@@ -10,12 +11,16 @@ class Marks:
     Unix seconds.
     """
 
-    def __init__(self, *, taken_up: bool) -> None:
-        """taken_up: a former run of the bot has begun the transcript."""
-        self._early: list[tuple[MarkName, float, str]] = []
+    def __init__(self) -> None:
+        self._early: list[tuple[MarkName, float, str, str, Sequence[SideName]]] = []
         self._transcript: TranscriptWriter | None = None
-        self._expects_party = not taken_up
-        """Whom the call talks to next is its first party, or has been told already."""
+        self._partner = ""
+        """The leg that the call talks to, or talked to last."""
+        self._parties: dict[str, str] = {}
+        self._told = False
+        """Whom the call talks to next has been told already."""
+        self._holding: dict[str, Sequence[SideName]] = {}
+        """The legs that hold, with the side that each of them is."""
 
     def begin(self, transcript: TranscriptWriter) -> None:
         """There is a transcript."""
@@ -28,27 +33,56 @@ class Marks:
         """The transcript ends; what comes later belongs nowhere."""
         self._transcript = None
 
-    def put(self, mark: MarkName, at: float, party: str = "") -> None:
-        """party: the new one, after a transfer."""
+    def put(
+        self,
+        mark: MarkName,
+        at: float,
+        party: str = "",
+        leg: str = "",
+        sides: Sequence[SideName] = (),
+    ) -> None:
+        """See `fsbot.transcript.records.Mark`."""
         if self._transcript is not None:
-            self._transcript.mark(mark, at, party)
+            self._transcript.mark(mark, at, party, leg, sides)
         else:
-            self._early.append((mark, at, party))
+            self._early.append((mark, at, party, leg, sides))
 
-    def masked(self, masked: bool, who: str, at: float) -> None:
-        """A stretch begins or ends in which nothing is to be heard."""
-        if who == CONTROL:
-            self.put("pause" if masked else "resume", at)
-        else:
-            self.put("mask" if masked else "unmask", at)
+    # Hold
 
-    def bridged(self, at: float, party: str) -> None:
-        """The call talks to another leg."""
-        if not self._expects_party:
+    def hold(self, at: float, leg: str, side: SideName) -> None:
+        """A leg of the call, which is that side, holds; told once, however often it says so."""
+        if leg not in self._holding:
+            self._holding[leg] = (side,)
+            self.put("hold", at, leg=leg, sides=(side,))
+
+    def unhold(self, at: float, leg: str) -> None:
+        """That leg holds no longer, or has left the call."""
+        if (sides := self._holding.pop(leg, None)) is not None:
+            self.put("unhold", at, leg=leg, sides=sides)
+
+    @property
+    def holding(self) -> list[str]:
+        """The legs that hold."""
+        return list(self._holding)
+
+    # Transfers
+
+    def talks_to(self, partner: str) -> None:
+        """The call is bridged to that leg already."""
+        self._partner = partner
+
+    def bridged(self, at: float, partner: str, party: str) -> None:
+        """The call talks to a leg: perhaps to the same as before, whose media have come back."""
+        if self._partner not in ("", partner) and not self._told:
             self.put("transfer", at, party)
-        self._expects_party = False
+        self._parties[partner] = party
+        self._partner, self._told = partner, False
+
+    def back_to(self, at: float, partner: str) -> None:
+        """The call talks to a leg again that it talked to before, and was not parted from."""
+        self.bridged(at, partner, self._parties.get(partner, ""))
 
     def transferred(self, at: float, party: str) -> None:
         """The call is on its way to an extension, perhaps to be bridged from there."""
-        self._expects_party = True
+        self._told = True
         self.put("transfer", at, party)

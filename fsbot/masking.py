@@ -1,12 +1,18 @@
-"""Stretches of a call that must be neither heard nor written: card numbers, pauses."""
+"""Stretches of a call that must be neither heard nor written: card numbers, pauses, parties that
+declined, and what another transcript has."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.audio.tape import Pieces
+from fsbot.transcript.records import SideName
+
+Stretch = tuple[float, float]
+"""Start and end in Unix seconds; the end of one that goes on is infinite."""
 
 
 class Masking:
@@ -16,54 +22,76 @@ class Masking:
     content. All times are Unix seconds.
     """
 
-    def __init__(self, stretches: Iterable[tuple[float, float]] = ()) -> None:
-        """stretches: (start, end) of those that a former run of the bot has noted; an infinite end
-        is one that had none yet.
-        """
-        self._stretches = list(stretches)
-        self._wanted_by: set[str] = set()
-        if self._stretches and self._stretches[-1][1] == math.inf:
+    def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
+        """stretches: those that a former run of the bot has noted."""
+        self.stretches = list(stretches)
+        self._wanted_by: set[Hashable] = set()
+        if self.stretches and self.stretches[-1][1] == math.inf:
             self._wanted_by.add(_BEFORE)
 
     @property
     def active(self) -> bool:
         return bool(self._wanted_by)
 
-    def begin(self, who: str, at: float) -> bool:
-        """`who` wants silence from `at` on. True if a stretch begins with it."""
-        begins = not self._wanted_by
-        self._wanted_by.add(who)
-        if begins:
-            self._stretches.append((at, math.inf))
-        return begins
-
-    def end(self, who: str, at: float) -> bool:
-        """`who` wants no more silence from `at` on. True if the stretch ends with it."""
-        # Whoever wanted it before the bot came back can't be told from others any more.
-        wanted, self._wanted_by = self._wanted_by, self._wanted_by - {who, _BEFORE}
-        if not wanted or self._wanted_by or wanted == self._wanted_by:
+    def want(self, who: Iterable[Hashable], at: float) -> bool:
+        """These want silence from `at` on, and nobody else. True if a stretch begins or ends."""
+        wanted, before = set(who), self._wanted_by
+        self._wanted_by = wanted
+        if bool(wanted) == bool(before):
             return False
-        self._stretches[-1] = (self._stretches[-1][0], max(at, self._stretches[-1][0]))
+        if wanted:
+            self.stretches.append((at, math.inf))
+        else:
+            start = self.stretches[-1][0]
+            self.stretches[-1] = (start, max(at, start))
         return True
 
     def hides(self, moment: float) -> bool:
         """A word that ends then is not to be written."""
-        return any(start < moment <= end for start, end in self._stretches)
+        return any(start < moment <= end for start, end in self.stretches)
+
+
+class Withheld:
+    """What of a call is kept out of its transcript: both sides while a party masks or declines, one
+    side while another transcript has it, or nobody hears it."""
+
+    def __init__(
+        self,
+        sides: Sequence[SideName],
+        private: Iterable[Stretch] = (),
+        elsewhere: Mapping[SideName, Iterable[Stretch]] | None = None,
+    ) -> None:
+        """sides: in the order of the recording's channels. private, elsewhere: the stretches that a
+        former run of the bot has noted."""
+        self.private = Masking(private)
+        self.elsewhere = {side: Masking((elsewhere or {}).get(side, ())) for side in sides}
+
+    def hides(self, side: SideName, moment: float) -> bool:
+        """A word of that side that ends at Unix time `moment` is not to be written."""
+        return self.private.hides(moment) or self.elsewhere[side].hides(moment)
 
     def silence(self, pieces: Pieces, begins: float) -> Pieces:
         """Sound of all sides that begins at Unix time `begins`, with silence where it is wanted."""
-        length = len(pieces[0])
-        ends = begins + length / SAMPLE_RATE
-        hidden = [(start, end) for start, end in self._stretches if start < ends and end > begins]
-        if not hidden:
-            return pieces
-        pieces = [np.array(piece) for piece in pieces]
-        for start, end in hidden:
-            first = max(0, math.floor((start - begins) * SAMPLE_RATE))
-            last = length if end >= ends else math.ceil((end - begins) * SAMPLE_RATE)
-            for piece in pieces:
-                piece[first:last] = 0.0
-        return pieces
+        return [
+            _silence(piece, begins, [*self.private.stretches, *masking.stretches])
+            for piece, masking in zip(pieces, self.elsewhere.values(), strict=True)
+        ]
+
+
+def _silence(
+    piece: NDArray[np.float32], begins: float, stretches: Iterable[Stretch]
+) -> NDArray[np.float32]:
+    length = len(piece)
+    ends = begins + length / SAMPLE_RATE
+    hidden = [(start, end) for start, end in stretches if start < ends and end > begins]
+    if not hidden:
+        return piece
+    piece = np.array(piece)
+    for start, end in hidden:
+        first = max(0, math.floor((start - begins) * SAMPLE_RATE))
+        last = length if end >= ends else math.ceil((end - begins) * SAMPLE_RATE)
+        piece[first:last] = 0.0
+    return piece
 
 
 _BEFORE = "a former run of the bot"

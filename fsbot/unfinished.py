@@ -13,7 +13,7 @@ from fsbot.switch.recording import UnsafeUuid, check_uuid
 from fsbot.transcript.delivery import pending_journals
 from fsbot.transcript.journal import read_what_is_sound
 from fsbot.transcript.position import TranscriptPosition
-from fsbot.transcript.records import Record
+from fsbot.transcript.records import Record, SideName
 
 log = structlog.get_logger("fsbot.bot")
 
@@ -63,6 +63,11 @@ class Unfinished:
     def format(self) -> PcmFormat:
         first = self.position.recordings[0]
         return PcmFormat(first.rate, first.channels)
+
+    @property
+    def sides(self) -> tuple[SideName, ...]:
+        """Whose voice each channel of the recordings holds."""
+        return self.position.recordings[0].sides
 
     @property
     def recordings(self) -> list[Adopted]:

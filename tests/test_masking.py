@@ -8,7 +8,7 @@ import pytest
 
 from fsbot.audio.follower import Follower
 from fsbot.audio.tape import Tape
-from fsbot.masking import Masking
+from fsbot.masking import Masking, Withheld
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.masks import MaskChange, mask_change
 
@@ -19,38 +19,55 @@ def sound(seconds: float) -> list[np.ndarray]:
 
 def test_a_stretch_lasts_until_the_last_who_wants_it_is_content() -> None:
     masking = Masking()
-    assert masking.begin("a", 10.0)
-    assert not masking.begin("b", 11.0)
-    assert not masking.end("a", 12.0)
+    assert masking.want({"a"}, 10.0)
+    assert not masking.want({"a", "b"}, 11.0)
+    assert not masking.want({"b"}, 12.0)
     assert masking.active
-    assert not masking.end("nobody", 12.5)
-    assert masking.end("b", 13.0)
+    assert not masking.want({"b"}, 12.5)
+    assert masking.want((), 13.0)
     assert not masking.active
     assert [masking.hides(at) for at in (10.0, 10.1, 12.9, 13.1)] == [False, True, True, False]
 
 
-def test_sound_is_silent_exactly_where_it_is_wanted_silent() -> None:
+def test_who_takes_over_leaves_no_gap() -> None:
     masking = Masking()
-    masking.begin("a", 100.25)
-    left, right = masking.silence(sound(1.0), 100.0)
+    masking.want({"a"}, 10.0)
+    assert not masking.want({"b"}, 12.0)
+    assert masking.stretches == [(10.0, math.inf)]
+
+
+def test_sound_is_silent_exactly_where_it_is_wanted_silent() -> None:
+    withheld = Withheld(("caller", "callee"))
+    withheld.private.want({"a"}, 100.25)
+    left, right = withheld.silence(sound(1.0), 100.0)
     assert np.flatnonzero(left == 0)[0] == 4000
     assert not left[4000:].any()
     assert right[:4000].all()
-    masking.end("a", 100.75)
-    left, _ = masking.silence(sound(1.0), 100.0)
+    withheld.private.want((), 100.75)
+    left, _ = withheld.silence(sound(1.0), 100.0)
     assert (left[4000:12000] == 0).all()
     assert left[12000:].all()
     before = sound(0.25)
-    assert masking.silence(before, 100.0)[0] is before[0]
+    assert withheld.silence(before, 100.0)[0] is before[0]
 
 
-def test_a_stretch_that_a_former_run_has_not_ended_goes_on_until_anybody_ends_it() -> None:
+def test_one_side_may_be_silent_alone() -> None:
+    withheld = Withheld(("callee", "caller"))
+    withheld.elsewhere["caller"].want({"another transcript"}, 100.0)
+    left, right = withheld.silence(sound(0.5), 100.0)
+    assert left.all()
+    assert not right.any()
+    assert withheld.hides("caller", 100.1)
+    assert not withheld.hides("callee", 100.1)
+
+
+def test_a_stretch_that_a_former_run_has_not_ended_goes_on_until_nobody_wants_it() -> None:
     masking = Masking([(1.0, 2.0), (5.0, math.inf)])
     assert masking.active
     assert masking.hides(1.5)
     assert not masking.hides(3.0)
     assert masking.hides(1e9)
-    assert masking.end("whoever", 8.0)
+    assert masking.want((), 8.0)
     assert not masking.hides(9.0)
 
 
@@ -59,13 +76,26 @@ def test_a_stretch_that_a_former_run_has_not_ended_goes_on_until_anybody_ends_it
     [
         (
             {"API-Command": "uuid_record", "API-Command-Argument": "u mask /tmp/x.wav"},
-            ("u", "/tmp/x.wav", True, "u mask /tmp/x.wav"),
+            ("u", "/tmp/x.wav", True, "mask"),
         ),
         (
             {"API-Command": "UUID_RECORD", "API-Command-Argument": " u UNMASK /tmp/x.wav "},
-            ("u", "/tmp/x.wav", False, "u UNMASK /tmp/x.wav"),
+            ("u", "/tmp/x.wav", False, "mask"),
+        ),
+        (
+            {"API-Command": "uuid_record", "API-Command-Argument": "u  mask '/tmp/my x.wav'"},
+            ("u", "/tmp/my x.wav", True, "mask"),
+        ),
+        (
+            {"API-Command": "uuid_record", "API-Command-Argument": "u pause /tmp/x.wav"},
+            ("u", "/tmp/x.wav", True, "pause"),
+        ),
+        (
+            {"API-Command": "uuid_record", "API-Command-Argument": "u resume /tmp/x.wav"},
+            ("u", "/tmp/x.wav", False, "pause"),
         ),
         ({"API-Command": "uuid_record", "API-Command-Argument": "u start /tmp/x.wav"}, None),
+        ({"API-Command": "uuid_record", "API-Command-Argument": "u mask /x.raw fsbot"}, None),
         ({"API-Command": "uuid_record", "API-Command-Argument": "u mask"}, None),
         ({"API-Command": "uuid_record"}, None),
         ({"API-Command": "status", "API-Command-Argument": "u mask /x"}, None),
@@ -79,8 +109,8 @@ def test_what_the_api_event_says(
     if change is None:
         assert found is None
     else:
-        uuid, who, masked, arguments = change
-        assert found == MaskChange(uuid, who, masked, 1.5, arguments)
+        uuid, who, masked, mark = change
+        assert found == MaskChange(uuid, who, masked, 1.5, mark)
 
 
 def test_a_tape_tells_its_own_recordings_from_others() -> None:

@@ -84,7 +84,16 @@ def transcripts(tmp_path: Path) -> Path:
         said(ONE, 2, "callee", 4.0, 'Un conseiller, =SOMME(A1), "oui"\x1b[2J'),
         said(ONE, 3, "caller", 0.5, "Bonjour,", final=False),
         said(ONE, 4, "caller", 0.5, "Bonjour, mon numéro est le 12."),
-        Mark(**AT, call_uuid=ONE, sequence=5, mark="transfer", start=6.0, party="2000"),
+        Mark(
+            **AT,
+            call_uuid=ONE,
+            sequence=5,
+            mark="transfer",
+            start=6.0,
+            party="2000",
+            leg_uuid="",
+            sides=(),
+        ),
         Failure(
             **AT, call_uuid=ONE, sequence=6, error="lagging", message="10 s behind", over=False
         ),

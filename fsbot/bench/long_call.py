@@ -30,7 +30,7 @@ from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import make_engine, stream_options
 from fsbot.hub import HubBridge
 from fsbot.listening import STILL_SECONDS, Listening
-from fsbot.masking import Masking
+from fsbot.masking import Withheld
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.rehearsal.sound import FRAME_SECONDS
 from fsbot.sources import load
@@ -134,7 +134,7 @@ class LongCall:
             channel: engine.open(options, partial(bridge.post, heard, channel))
             for channel in (Channel("caller", 1), Channel("callee", 2))
         }
-        listening = Listening(tape, streams, Masking(), lambda lag: None)
+        listening = Listening(tape, streams, Withheld(("caller", "callee")), lambda lag: None)
         running = gevent.spawn(listening.run)
         self._write(tape, running)
         tape.complete(str(self._path))

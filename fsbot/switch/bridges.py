@@ -4,9 +4,13 @@ Measured on FreeSWITCH 1.11 (blind transfer by REFER, uuid_transfer, attended tr
 Replaces, uuid_bridge): when the leg that transfers is destroyed, the leg that it leaves behind has
 had no CHANNEL_HANGUP; the bridge to its new party comes 40 ms later, if there is one. At the end of
 an ordinary call both have hung up before either is destroyed.
+
+A channel keeps the variable that tells of its latest transfer until it ends: a transfer took place
+during a bridge only if the variable has changed since the bridge began.
 """
 
 from fsbot.switch.codec import Event
+from fsbot.switch.legs import Leg
 from fsbot.switch.masks import event_time
 
 PARTED_SECONDS = 2.0
@@ -20,6 +24,8 @@ class Bridges:
         self._partner: dict[str, str] = {}
         self._parted: dict[str, float] = {}
         self._ending: set[str] = set()
+        self._sources: dict[str, str] = {}
+        """What a leg's last bridge began with as its latest transfer."""
 
     def observe(self, event: Event) -> None:
         """Take in a channel event; to be called before anybody asks about it."""
@@ -30,6 +36,7 @@ class Bridges:
                 for leg, other in (ends, ends[::-1]):
                     self._partner[leg] = other
                     self._parted.pop(leg, None)
+                self._sources[uuid] = event.headers.get("variable_transfer_source")
             case "CHANNEL_UNBRIDGE":
                 for leg in ends:
                     self._parted[leg] = event_time(event)
@@ -41,6 +48,18 @@ class Bridges:
         self._partner.pop(uuid, None)
         self._parted.pop(uuid, None)
         self._ending.discard(uuid)
+        self._sources.pop(uuid, None)
+
+    def transferred_to(self, unbridge: Event) -> str:
+        """The extension that a blind transfer has sent the leg to that a CHANNEL_UNBRIDGE is about;
+        empty if none has ended that bridge."""
+        leg = Leg.from_event(unbridge)
+        fresh = self._sources.get(leg.uuid, "") != leg.transfer_source
+        return leg.transferred_to if fresh else ""
+
+    def is_ending(self, uuid: str) -> bool:
+        """Whether it has hung up, and is not destroyed yet."""
+        return uuid in self._ending
 
     def partner(self, uuid: str) -> str:
         """With whom the leg talks, or talked last; empty if with nobody."""

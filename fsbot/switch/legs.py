@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from fsbot.switch.codec import Event
+from fsbot.switch.codec import Event, Headers
 
 _MICROSECONDS = 1_000_000
 _NO = frozenset({"false", "no", "off", "0"})
@@ -37,8 +37,9 @@ class Leg:
     `direction` is inbound (it called FreeSWITCH) or outbound (FreeSWITCH called it). `codec_rate`
     is in Hz, 0 before a codec is agreed. `answered_at` is in Unix seconds, None before the answer.
     `language`, `prompt` and `hotwords` are the channel variables of that name behind fsbot_;
-    `declined` is true with fsbot=false; `transfer_source` tells of its latest transfer. All text
-    comes from strangers.
+    `declined` is true with fsbot=false; `transfer_source` tells of its latest transfer.
+    `created_at` is in Unix seconds, None if unknown. `own_side` is the channel variable fsbot_side:
+    whose voice the leg says, empty for what its direction tells. All text comes from strangers.
     """
 
     uuid: str
@@ -55,12 +56,15 @@ class Leg:
     declined: bool
     transfer_source: str = ""
     hotwords: str = ""
+    created_at: float | None = None
+    own_side: str = ""
 
     @classmethod
     def from_event(cls, event: Event) -> "Leg":
         """The leg of a channel event, of CHANNEL_DATA, or of what uuid_dump prints."""
         headers = event.headers
         answered = _whole_number(headers.get("Caller-Channel-Answered-Time"))
+        created = _whole_number(headers.get("Caller-Channel-Created-Time"))
         return cls(
             uuid=headers.get("Unique-ID"),
             call_uuid=headers.get("Channel-Call-UUID"),
@@ -73,9 +77,11 @@ class Leg:
             answered_at=answered / _MICROSECONDS if answered else None,
             language=headers.get("variable_fsbot_language"),
             prompt=_printable(headers.get("variable_fsbot_prompt")[:_MOST_PROMPT]),
-            declined=headers.get("variable_fsbot").strip().lower() in _NO,
+            declined=declines(headers.get("variable_fsbot")),
             hotwords=_printable(headers.get("variable_fsbot_hotwords")[:_MOST_TEXT]),
             transfer_source=headers.get("variable_transfer_source"),
+            created_at=created / _MICROSECONDS if created else None,
+            own_side=headers.get("variable_fsbot_side").strip().lower(),
         )
 
     @property
@@ -93,12 +99,19 @@ class Leg:
     @property
     def read_side(self) -> Side:
         """Whose voice the leg says (left in a stereo recording), if it is an A leg."""
+        if self.own_side in tuple(Side):
+            return Side(self.own_side)
         return Side.CALLEE if self.direction == "outbound" else Side.CALLER
 
     @property
     def write_side(self) -> Side:
         """Whose voice the leg hears (right in a stereo recording), if it is an A leg."""
-        return Side.CALLER if self.direction == "outbound" else Side.CALLEE
+        return Side.CALLER if self.read_side is Side.CALLEE else Side.CALLEE
+
+
+def declines(text: str) -> bool:
+    """Whether the channel variable fsbot says that a leg is not to be transcribed."""
+    return text.strip().lower() in _NO
 
 
 def _printable(text: str) -> str:
@@ -113,13 +126,34 @@ def _whole_number(text: str) -> int:
 def role_in(event: Event) -> Role:
     """The role that a channel event, or uuid_dump, gives its leg.
 
-    B legs carry `Other-Type: originator` from their CHANNEL_CREATE on. The far end of a loopback
-    pair (`loopback/…-b`, mod_loopback.c) is B too: its near end has the same sound.
-    Direction decides nothing: an originated call's A leg is outbound.
+    B legs carry `Other-Type: originator` from their CHANNEL_CREATE on, or, dialled by a thread of
+    its own (`:_:`, mod_callcenter, mod_fifo), a variable that names whom they are for. The far end
+    of a loopback pair (`loopback/…-b`, mod_loopback.c) is B too: its near end has the same sound.
+    Direction alone decides nothing: an originated call's A leg is outbound.
     """
     name = event.headers.get("Channel-Name")
     far_end = name.startswith("loopback/") and name.endswith("-b")
-    return Role.B if far_end or event.headers.get("Other-Type") == "originator" else Role.A
+    originated = event.headers.get("Other-Type") == "originator"
+    return Role.B if far_end or originated or _dialled_for(event.headers) else Role.A
+
+
+_FOR_WHOM = (
+    "variable_ent_originate_aleg_uuid",
+    "variable_cc_member_session_uuid",
+    "variable_originating_leg_uuid",
+)
+"""The leg for which another one is dialled (switch_ivr_originate.c, mod_callcenter.c)."""
+
+
+def _dialled_for(headers: Headers) -> str:
+    """The leg for which this one was dialled by a thread of its own, or the queue; empty if it was
+    not."""
+    if headers.get("Call-Direction") != "outbound":
+        return ""
+    named = next(filter(None, map(headers.get, _FOR_WHOM)), "")
+    # mod_fifo dials for a queue, whoever is first in it then.
+    queue = headers.get("variable_fifo_outbound_uuid") and headers.get("variable_fifo_name")
+    return "" if named == headers.get("Unique-ID") else named or queue
 
 
 class LegRoles:
@@ -151,6 +185,10 @@ class LegRoles:
         """The role of a leg found otherwise than by an event; an earlier word still counts."""
         self._calls.setdefault(leg.uuid, leg.call_uuid or leg.uuid)
         return self._roles.setdefault(leg.uuid, role)
+
+    def __contains__(self, uuid: str) -> bool:
+        """Whether the leg is known."""
+        return uuid in self._roles
 
     def call_of(self, uuid: str) -> str:
         """The A leg of the call that a leg was made for; itself if nothing is known of it."""

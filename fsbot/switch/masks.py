@@ -1,7 +1,7 @@
-"""Who has a recording masked, as FreeSWITCH tells it.
+"""Who has a recording masked or paused, as FreeSWITCH tells it.
 
-mask and unmask fire no event of their own: an API event carries the command, CHANNEL_EXECUTE the
-dialplan's application (FACTS.md 8; mod_commands.c, mod_dptools.c).
+Neither fires an event of its own: an API event carries the command, CHANNEL_EXECUTE the dialplan's
+application (FACTS.md 8; mod_commands.c, mod_dptools.c).
 """
 
 import re
@@ -18,22 +18,28 @@ log = structlog.get_logger("fsbot.bot")
 CONTROL = "fsbot::control"
 """The subclass by which a client of the event socket asks the bot itself for silence."""
 
-_BY_COMMAND = {"mask": True, "unmask": False}
-_BY_APPLICATION = {"record_session_mask": True, "record_session_unmask": False}
-_BY_CONTROL = {"pause": True, "resume": False}
+_ACTIONS = {
+    "mask": ("mask", True),
+    "unmask": ("mask", False),
+    "pause": ("pause", True),
+    "resume": ("pause", False),
+}
+_APPLICATION = "record_session_"
 
 
 @dataclass(frozen=True, slots=True)
 class MaskChange:
     """A recording of a leg is masked since Unix time `at`, or no longer.
 
-    who: the recording's path, or CONTROL if a client asks the bot itself.
+    who: the recording's path, or CONTROL if a client asks the bot itself. mark: mask, or pause if
+    the file does not grow meanwhile.
     """
 
     uuid: str
     who: str
     masked: bool
     at: float
+    mark: str = "mask"
 
 
 def mask_change(event: Event) -> MaskChange | None:
@@ -43,24 +49,35 @@ def mask_change(event: Event) -> MaskChange | None:
     match event.name:
         case "API" if headers.get("API-Command").lower() == "uuid_record":
             arguments = headers.get("API-Command-Argument").strip()
-            uuid, action, path, mark, *_ = [*arguments.split(" "), "", "", "", ""]
-            if mark == OWN_MASK:
+            uuid, action, path, end, *_ = [*_arguments(arguments), "", "", "", ""]
+            if end == OWN_MASK:
                 # Of this bot, or of another one on the same FreeSWITCH, which follows the same
                 # masks: each would keep the other's call masked for ever.
                 return None
-            if (masked := _BY_COMMAND.get(action.lower())) is not None and path:
-                return MaskChange(uuid, path, masked, at)
+            if (change := _ACTIONS.get(action.lower())) is not None and path:
+                mark, masked = change
+                return MaskChange(uuid, path, masked, at, mark)
         case "CHANNEL_EXECUTE":
-            masked = _BY_APPLICATION.get(headers.get("Application"))
+            application = headers.get("Application").lower()
+            change = _ACTIONS.get(application.removeprefix(_APPLICATION))
             path = headers.get("Application-Data").strip()
-            if masked is not None and path:
-                return MaskChange(headers.get("Unique-ID"), path, masked, at)
+            if change is not None and application.startswith(_APPLICATION) and path:
+                mark, masked = change
+                return MaskChange(headers.get("Unique-ID"), path, masked, at, mark)
         case "CUSTOM" if event.subclass == CONTROL:
             wish = headers.get("Fsbot-Command").strip().lower()
-            if (masked := _BY_CONTROL.get(wish)) is not None:
-                return MaskChange(headers.get("Call-UUID"), CONTROL, masked, at)
+            if wish in ("pause", "resume"):
+                masked = wish == "pause"
+                return MaskChange(headers.get("Call-UUID"), CONTROL, masked, at, "pause")
             log.warning("fsbot::control without pause or resume", command=wish[:40])
     return None
+
+
+def _arguments(text: str) -> list[str]:
+    """The words of a command, as FreeSWITCH separates them: at one blank or more, but not within
+    single quotes (switch_separate_string in switch_utils.c)."""
+    words = re.findall(r"(?:'[^']*'|[^ '])+|'", text)
+    return [word.replace("'", "") for word in words]
 
 
 def event_time(event: Event) -> float:

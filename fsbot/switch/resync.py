@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fsbot.switch.codec import ProtocolError, parse_json_event
+from fsbot.switch.codec import Headers, ProtocolError, parse_json_event
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, Role, role_in
@@ -17,10 +17,12 @@ _RECORDING = re.compile(r"<function>session_record</function>\s*<target>(.*?)</t
 
 @dataclass(frozen=True, slots=True)
 class LiveLeg:
-    """A leg that exists now. `leg.answered_at` tells whether it has been answered."""
+    """A leg that exists now. `leg.answered_at` tells whether it has been answered; `dump` is what
+    uuid_dump says of it."""
 
     leg: Leg
     role: Role
+    dump: Headers
 
 
 def parse_channels(text: str) -> list[Mapping[str, str]]:
@@ -58,7 +60,8 @@ def look_up(connection: Connection, uuid: str, call_uuid: str = "") -> LiveLeg |
     except (UnsafeUuid, ProtocolError):
         return None
     belongs_to_another = call_uuid not in ("", uuid)
-    return LiveLeg(Leg.from_event(event), Role.B if belongs_to_another else role_in(event))
+    role = Role.B if belongs_to_another else role_in(event)
+    return LiveLeg(Leg.from_event(event), role, event.headers)
 
 
 def exists(connection: Connection, uuid: str) -> bool:

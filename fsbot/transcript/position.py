@@ -100,7 +100,10 @@ class _Side:
 class TranscriptPosition:
     """recordings: the records that announced them; positions, words (of final texts), languages:
     by side. over: the transcript has its end. hidden: stretches in which nothing is to be heard, in
-    seconds since the answer; the end of one that goes on is infinite."""
+    seconds since the answer; the end of one that goes on is infinite. hidden_by: the mark that
+    began it, None if none goes on. elsewhere: the same stretches of single sides, which another
+    transcript has, or nobody heard; covered: of those that go on, the call UUID of that transcript,
+    empty if nobody hears the side."""
 
     recordings: tuple[StartOfTranscript, ...]
     positions: dict[SideName, StreamPosition]
@@ -108,6 +111,9 @@ class TranscriptPosition:
     languages: dict[SideName, str]
     over: bool
     hidden: tuple[tuple[float, float], ...]
+    hidden_by: Mark | None = None
+    elsewhere: dict[SideName, list[tuple[float, float]]] = field(default_factory=dict)
+    covered: dict[SideName, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "TranscriptPosition":
@@ -115,21 +121,37 @@ class TranscriptPosition:
         recordings: list[StartOfTranscript] = []
         sides: dict[SideName, _Side] = {"caller": _Side(), "callee": _Side()}
         hidden: list[tuple[float, float]] = []
+        hidden_by: Mark | None = None
+        elsewhere: dict[SideName, list[tuple[float, float]]] = {"caller": [], "callee": []}
+        covered: dict[SideName, str] = {}
         over = False
         for record in records:
             match record:
                 case StartOfTranscript():
                     if over:
                         # The leg was taken once more, after a shutdown: on a tape of its own.
-                        recordings, hidden, over = [], [], False
+                        recordings, hidden, hidden_by, over = [], [], None, False
+                        elsewhere, covered = {"caller": [], "callee": []}, {}
                         sides = {name: _Side(side.number) for name, side in sides.items()}
                     recordings.append(record)
                 case EndOfTranscript():
                     over = True
                 case Mark(mark="mask" | "pause", start=start):
                     hidden.append((start, math.inf))
+                    hidden_by = record
                 case Mark(mark="unmask" | "resume", start=end) if hidden:
                     hidden[-1] = (hidden[-1][0], end)
+                    hidden_by = None
+                case Mark(mark="joined" | "mute", start=start, sides=named):
+                    for side in named:
+                        covered[side] = record.party
+                        if not elsewhere[side] or elsewhere[side][-1][1] < math.inf:
+                            elsewhere[side].append((start, math.inf))
+                case Mark(mark="parted" | "unmute", start=end, sides=named):
+                    for side in named:
+                        covered.pop(side, None)
+                        if elsewhere[side]:
+                            elsewhere[side][-1] = (elsewhere[side][-1][0], end)
                 case StartOfSpeech() | EndOfUtterance() | Transcription():
                     sides[record.side].take(record)
         return cls(
@@ -139,6 +161,9 @@ class TranscriptPosition:
             {name: side.language for name, side in sides.items()},
             over,
             tuple(hidden),
+            hidden_by,
+            elsewhere,
+            covered,
         )
 
 

@@ -6,7 +6,14 @@ kinds. `fsbot schema` prints these classes as JSON Schema.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 
 
 def _whole(text: str) -> str:
@@ -22,7 +29,19 @@ SideName = Literal["caller", "callee"]
 
 EndReason = Literal["hangup", "stopped", "refused", "lost", "shutdown", "failed", "recovered"]
 
-MarkName = Literal["hold", "unhold", "mask", "unmask", "pause", "resume", "transfer"]
+MarkName = Literal[
+    "hold",
+    "unhold",
+    "mask",
+    "unmask",
+    "pause",
+    "resume",
+    "mute",
+    "unmute",
+    "joined",
+    "parted",
+    "transfer",
+]
 
 AudioSeconds = Annotated[
     float,
@@ -160,11 +179,30 @@ class Mark(_Record):
 
     kind: Literal["mark"] = "mark"
     mark: MarkName = Field(
-        description="the far end holds the call; the sound is masked, or transcription is paused, "
-        "and what is said is neither heard nor written; the call has another party"
+        description="a leg of the call holds; the sound is masked, or transcription is paused, "
+        "and what is said is neither heard nor written; nobody else hears the side, nor is it "
+        "written; the words of the sides are in another transcript meanwhile; the call has another "
+        "party"
     )
     start: Seconds
-    party: Text = Field(description="number or name of the new party after a transfer, or empty")
+    party: Text = Field(
+        description="transfer: number or name of the new party, or empty; joined: call_uuid of the "
+        "transcript that has the words"
+    )
+    leg_uuid: Text = Field(
+        description="the leg that holds, masks or declines; empty if it is no single one"
+    )
+    sides: tuple[SideName, ...] = Field(
+        description="the sides that it is about; empty: both, or the call as a whole"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, values: Any) -> Any:
+        """Journals of earlier versions have neither."""
+        if isinstance(values, dict) and not {"leg_uuid", "sides"} & values.keys():
+            return values | {"leg_uuid": "", "sides": ()}
+        return values
 
 
 class Failure(_Record):

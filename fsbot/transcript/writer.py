@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -54,11 +54,12 @@ class TranscriptWriter:
         put: Callable[[Record], None],
         first_sequence: int = 1,
         now: Callable[[], float] = time.time,
-        hides: Callable[[float], bool] = lambda moment: False,
+        hides: Callable[[SideName, float], bool] = lambda side, moment: False,
         redaction: Redaction = NO_REDACTION,
     ) -> None:
         """zero: Unix time of the answer. wall: Unix time at which audio was in its file, by second
-        of the side's audio. hides: whether words that end at a Unix time are to be withheld.
+        of the side's audio. hides: whether words of a side that end at a Unix time are to be
+        withheld.
         redaction: what is taken out of the words that are left.
         """
         self.call_uuid = call_uuid
@@ -102,9 +103,9 @@ class TranscriptWriter:
             case WordsCommitted(words=words, spoken=spoken, tentative=tentative):
                 event = replace(
                     event,
-                    words=self._shown(words),
-                    spoken=self._shown(spoken),
-                    tentative=self._shown(tentative),
+                    words=self._shown(channel, words),
+                    spoken=self._shown(channel, spoken),
+                    tentative=self._shown(channel, tentative),
                 )
                 self._live(channel, self._redaction.committed(event))
             case UtteranceEnded():
@@ -120,17 +121,26 @@ class TranscriptWriter:
                     audio_end=round(event.last_speech, 3),
                 )
             case UtteranceFinal(words=words):
-                event = replace(event, words=self._shown(words))
+                event = replace(event, words=self._shown(channel, words))
                 before = self._latest.get(channel.side, ())
                 self._latest[channel.side] = event.words
                 self._final(channel, self._redaction.closed(event, before))
 
-    def mark(self, mark: MarkName, at: float, party: str = "") -> None:
-        """Something befell the call at Unix time `at`."""
-        self.write(Mark, mark=mark, start=round(at - self._zero, 3), party=party)
+    def mark(
+        self,
+        mark: MarkName,
+        at: float,
+        party: str = "",
+        leg: str = "",
+        sides: Sequence[SideName] = (),
+    ) -> None:
+        """Something happened to the call at Unix time `at`; see `Mark`."""
+        start = round(at - self._zero, 3)
+        self.write(Mark, mark=mark, start=start, party=party, leg_uuid=leg, sides=tuple(sides))
 
-    def _shown(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
-        return tuple(word for word in words if not self._hides(self._wall(word.end)))
+    def _shown(self, channel: Channel, words: tuple[Word, ...]) -> tuple[Word, ...]:
+        side = channel.side
+        return tuple(word for word in words if not self._hides(side, self._wall(word.end)))
 
     def _live(self, channel: Channel, event: WordsCommitted) -> None:
         words = event.words or event.tentative

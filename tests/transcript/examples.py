@@ -71,7 +71,16 @@ def one_of_each() -> list[Record]:
             **side, **at, sequence=4, end=0.9, silence=0.512, probability=0.93, audio_end=0.89
         ),
         Failure(call_uuid=UUID, **at, sequence=5, error="no_audio", message="« rien »", over=False),
-        Mark(call_uuid=UUID, **at, sequence=6, mark="transfer", start=4.5, party="0612345678"),
+        Mark(
+            call_uuid=UUID,
+            **at,
+            sequence=6,
+            mark="transfer",
+            start=4.5,
+            party="0612345678",
+            leg_uuid="",
+            sides=("callee",),
+        ),
         EndOfTranscript(
             call_uuid=UUID,
             **at,
