@@ -87,6 +87,7 @@ class TestRealCalls:
             destination="loop-agent",
             context="lab",
             answered_at=found.answered_at,
+            created_at=found.created_at,
         )
         assert found.answered_at == pytest.approx(1795359424.379, abs=0.001)
 
