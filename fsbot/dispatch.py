@@ -198,25 +198,31 @@ class Dispatcher:
             else:
                 listened_to = min(filter(None, (listened_to, other.uuid)))
         first = min((call, *together), key=self._precedence)
-        whispers = self.conversations.whispers(leg)
         if spied_on := self.conversations.listens_in_to(leg):
-            # Whose voice it adds to a call is not in that call's recordings.
             told = first.uuid if first is not call else listened_to
             if not told and spied_on in self._roles:
                 return covered  # nobody else transcribes what it hears
             covered |= dict.fromkeys(others, told)
-            if not whispers:
+            if not self.conversations.whispers(leg):
                 covered.setdefault(own, "")
+            elif self._is_recorded_with(leg, spied_on):
+                covered[own] = told
         elif first is not call:
             covered = dict.fromkeys(call.sides, first.uuid) | covered
         elif listened_to:
             covered |= dict.fromkeys(others, listened_to)
         return covered
 
-    def _precedence(self, call: Call) -> tuple[bool, float]:
+    def _is_recorded_with(self, spy: str, spied_on: str) -> bool:
+        """Whether the voice that a leg adds to a call is in that call's recording: measured, it is
+        wherever the recorded leg says it or hears it. What a partner alone hears is not."""
+        return not self.conversations.whispers_to_one(spy) or bool(self.recorded_on(spied_on))
+
+    def _precedence(self, call: Call) -> tuple[bool, float, str]:
         """Of calls that became one conversation the earliest goes on, but for those of agents: they
-        may stay for one caller after the other."""
-        return self.conversations.serves(call.recorded_leg), call.began_at
+        may stay for one caller after the other. FreeSWITCH's clock goes by steps of 20 ms: calls
+        may be equally old."""
+        return self.conversations.serves(call.recorded_leg), call.began_at, call.uuid
 
     def _held(self, uuid: str, holds: bool, at: float) -> None:
         """A leg holds, or does no longer: a mark in the transcript of its conversation."""

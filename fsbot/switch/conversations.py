@@ -27,6 +27,7 @@ _PARTLESS = frozenset({"CODEC", "CUSTOM", "API", ""})
 
 _SPYING = frozenset({"eavesdrop", "three_way", "userspy"})
 _ASSIGNING = frozenset({"set", "export", "multiset", "unset"})
+_TRUE = frozenset({"true", "yes", "on", "enabled", "active", "allow", "1"})
 _LONGEST = 128
 
 
@@ -66,7 +67,9 @@ class Conversations:
         self._muted: set[str] = set()
         self._spied_on: dict[str, str] = {}
         """By the leg that listens in."""
-        self._whispering: set[str] = set()
+        self._whispering: dict[str, str] = {}
+        """The key that says who hears a leg that listens in: 1 for the far end of the one that it
+        listens to, 2 for that one alone, 3 for both."""
         self._declined: set[str] = set()
         self._serving: set[str] = set()
         self._wishes: dict[str, dict[str, Wish]] = {}
@@ -105,6 +108,10 @@ class Conversations:
     def whispers(self, leg: str) -> bool:
         """Whether it speaks into a call that it listens in to."""
         return leg in self._whispering
+
+    def whispers_to_one(self, leg: str) -> bool:
+        """Whether only the leg that it listens in to hears it."""
+        return self._whispering.get(leg) == "2"
 
     def listens_in_to(self, leg: str) -> str:
         """The leg, or what else it named (`all`, a user), whose call it listens in to; empty if it
@@ -290,19 +297,22 @@ class Conversations:
     def _listen_in(self, uuid: str, application: str, data: str, headers: Headers) -> bool:
         """Whatever else a leg executes ends its listening in."""
         before = self._spied_on.pop(uuid, None)
-        self._whispering.discard(uuid)
+        self._whispering.pop(uuid, None)
         if application in _SPYING and data:
             self._spied_on[uuid] = data
-            whispers = (f"variable_eavesdrop_whisper_{leg}" for leg in ("aleg", "bleg"))
-            if application == "three_way" or any(headers.get(name) == "true" for name in whispers):
-                self._whispering.add(uuid)
+            far, one = (
+                headers.get(f"variable_eavesdrop_whisper_{leg}").lower() in _TRUE
+                for leg in ("aleg", "bleg")
+            )
+            if application == "three_way" or one or far:
+                self._whispering[uuid] = "2" if one and not far else "3"
         return before != self._spied_on.get(uuid)
 
     def _pressed(self, uuid: str, key: str) -> None:
         if key in ("1", "2", "3"):
-            self._whispering.add(uuid)
+            self._whispering[uuid] = key
         elif key == "0":
-            self._whispering.discard(uuid)
+            self._whispering.pop(uuid, None)
 
     def _latest(self, leg: str) -> str:
         bridges = self._bridges.get(leg)
@@ -364,9 +374,9 @@ class Conversations:
         for partner in list(self._bridges.get(uuid, ())):
             self._unbridge(uuid, partner)
         self._leave(uuid)
-        for told in (self._whispering, self._declined, self._serving):
-            told.discard(uuid)
-        for known in (self._early, self._spied_on, self._wishes):
+        self._declined.discard(uuid)
+        self._serving.discard(uuid)
+        for known in (self._whispering, self._early, self._spied_on, self._wishes):
             known.pop(uuid, None)
         other_end = self._other_end.pop(uuid, "")
         if self._other_end.get(other_end) == uuid:
