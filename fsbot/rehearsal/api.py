@@ -177,7 +177,7 @@ class Api:
         found = self._switch.find_leg(words[0])
         if found is None:
             return _NO_SUCH_CHANNEL
-        found[1].variables[words[1]] = words[2] if words[2:] else ""
+        found[1].variables[words[1]] = _cleaned(words[2]) if words[2:] else ""
         return "+OK\n"
 
     def _uuid_setvar_multi(self, arguments: str) -> str:
@@ -223,7 +223,7 @@ class Api:
         if found is None:
             return _NO_SUCH_CHANNEL
         if (control := self._switch.control_of(found[0])) is not None:
-            control.break_off()
+            control.break_off(everything="all" in arguments.split(" ")[1:])
         found[0].playback.break_off()
         return "+OK\n"
 
@@ -243,7 +243,7 @@ class Api:
         found = self._switch.find_leg(words[0]) if len(words) > 1 else None
         if found is None:
             return _NO_SUCH_CHANNEL
-        found[0].transfer(words[1])
+        self._switch.transfer(found[0], words[1])
         return "+OK\n"
 
     def _lua(self, arguments: str) -> str:
@@ -397,3 +397,10 @@ def _separated(line: str) -> list[str]:
     """Words at blanks, but not within single quotes: switch_separate_string in switch_utils.c."""
     words = re.findall(r"(?:'(?:[^'\\]|\\.)*'|[^ '])+", line)
     return [re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)'", "", word)) for word in words]
+
+
+def _cleaned(text: str) -> str:
+    """An argument without its quotes and escapes: cleanup_separated_string in switch_utils.c."""
+    meant = {"n": "\n", "r": "\r", "t": "\t", "s": " ", "'": "'", '"': '"', "\\": "\\"}
+    paired = re.sub(r"(?<!\\)'([^']*)(?<!\\)'", r"\1", text)
+    return re.sub(r"\\(.)", lambda found: meant.get(found[1], found[0]), paired)

@@ -121,6 +121,7 @@ class Call:
 
     def transfer(self, extension: str) -> None:
         """`uuid_transfer`: the leg goes on at another extension, which parks it."""
+        self.handed_over = False
         self.playback.break_off()
         self.legs[0].profile.destination = extension
         self.legs[0].execute("park")

@@ -16,7 +16,7 @@ from gevent.event import Event as Flag
 from fsbot.rehearsal.events import reply
 from fsbot.rehearsal.playback import file_seconds, spoken_seconds
 from fsbot.rehearsal.session import GOODBYE, ClientSession
-from fsbot.switch.codec import Command, ProtocolError, encode_message, percent_encode
+from fsbot.switch.codec import Command, Headers, ProtocolError, encode_message, percent_encode
 
 if TYPE_CHECKING:
     from fsbot.rehearsal.call import Call
@@ -28,8 +28,11 @@ CONNECT_SECONDS = 5.0
 class ControlSession(ClientSession):
     """FreeSWITCH's end of the connection, from the handing over to the channel's last event.
 
-    Applications asked for with `event-lock: true` run one after the other; any other begins
-    at once, in the middle of the one that runs.
+    What `sendmsg` asks for waits in a queue of the channel's (private events). While an application
+    runs that was asked for with `event-lock: true`, nothing is taken from it, `hangup` neither; in
+    the middle of any other one, the next begins at once (switch_ivr_parse_event). The queue
+    outlives the connection: what runs goes on to its end, and what waits is carried out, before the
+    dialplan goes on (socket_function).
     """
 
     def __init__(self, switch: "RehearsalSwitch", call: "Call", connection: socket.socket) -> None:
@@ -38,8 +41,10 @@ class ControlSession(ClientSession):
         self._call = call
         self._leg = call.legs[0]
         self._linger = 0
-        self._asked: deque[tuple[str, str, str]] = deque()
+        self._asked: deque[Command] = deque()
         self._news = Flag()
+        self._idle = Flag()
+        self._idle.set()
         self._broken_off = Flag()
         self._spoken_to = False
 
@@ -54,17 +59,19 @@ class ControlSession(ClientSession):
         except OSError:
             pass
         finally:
-            working.kill()
             self.close()
+            self._idle.wait()
+            working.kill()
 
-    def break_off(self) -> None:
-        """`uuid_break … all`: what plays ends, what waits is forgotten."""
-        self._asked.clear()
+    def break_off(self, everything: bool) -> None:
+        """`uuid_break`: what plays ends; with `all`, what waits is forgotten."""
+        if everything:
+            self._asked.clear()
         self._broken_off.set()
 
     def channel_gone(self) -> None:
         """The call has hung up: the last events, and after a while the end."""
-        self.break_off()
+        self.break_off(everything=True)
         if not self._linger:
             self.disconnect()
             return
@@ -118,27 +125,31 @@ class ControlSession(ClientSession):
     def _take_message(self, command: Command) -> str:
         if self._call.finished:
             return "-ERR invalid session id []"
-        wish = command.headers.get("call-command")
-        if wish == "hangup":
-            self._call.hang_up(command.headers.get("hangup-cause", "NORMAL_CLEARING"))
-        elif wish == "execute":
-            identity = command.headers.get("Event-UUID")
-            application = command.headers.get("execute-app-name")
-            asked = identity, application, command.headers.get("execute-app-arg")
-            if command.headers.get("event-lock") == "true":
-                self._asked.append(asked)
-                self._news.set()
-            else:
-                gevent.spawn(self._perform, *asked)
+        if command.headers.get("call-command") in ("hangup", "execute"):
+            self._asked.append(command)
+            self._idle.clear()
+            self._news.set()
         return "+OK"
 
     def _work(self) -> None:
         while True:
+            self._idle.set()
             self._news.wait()
             self._news.clear()
             while self._asked and not self._call.finished:
-                self._broken_off.clear()
-                self._perform(*self._asked.popleft())
+                self._carry_out(self._asked.popleft().headers)
+
+    def _carry_out(self, asked: Headers) -> None:
+        if asked.get("call-command") == "hangup":
+            self._call.hang_up(asked.get("hangup-cause", "NORMAL_CLEARING"))
+            return
+        names = "Event-UUID", "execute-app-name", "execute-app-arg"
+        identity, application, argument = (asked.get(name) for name in names)
+        if asked.get("event-lock") == "true":
+            self._broken_off.clear()
+            self._perform(identity, application, argument)
+        else:
+            gevent.spawn(self._perform, identity, application, argument)
 
     def _perform(self, identity: str, application: str, argument: str) -> None:
         running = self._leg.execute(application, argument, identity)
@@ -157,14 +168,18 @@ class ControlSession(ClientSession):
                 name, _, value = argument.partition("=")
                 self._leg.variables[name] = value
             case "transfer":
-                self._leg.profile.destination = argument.split(" ")[0]
-                self.disconnect()
+                self._switch.transfer(self._call, argument.split(" ")[0])
             case "park":
                 self._broken_off.wait()
             case "sleep":
                 self._broken_off.wait(int(argument) / 1000)
             case "playback":
                 return self._play(argument)
+            case "speak" if len(argument.rstrip("|").split("|")) < 3:
+                # The engine is taken for the voice, and the voice for the text: `Invalid Params!`
+                self._call.hang_up("DESTINATION_OUT_OF_ORDER")
+            case "speak" if self._switch.faults.no_voice:
+                pass
             case "speak":
                 if not self._broken_off.wait(spoken_seconds(argument)):
                     self._leg.text_ended()

@@ -38,7 +38,8 @@ class Faults:
     `lose_event_replies`: so many `sendevent` are delivered but not answered; `lose_replies` the
     same for `api` too. `repeat_replies`: so many of both are answered twice. `lose_events`: names
     of events that nobody gets. `hang_up_while_starting`: so many calls hang up in the 10 ms in
-    which a recording of theirs starts.
+    which a recording of theirs starts. `no_voice`: `speak` finds no such engine or voice.
+    `missing_extensions`: the dialplan does not have them.
     """
 
     deny_access: bool = False
@@ -50,6 +51,8 @@ class Faults:
     repeat_replies: int = 0
     lose_events: frozenset[str] = frozenset()
     hang_up_while_starting: int = 0
+    no_voice: bool = False
+    missing_extensions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,17 @@ class RehearsalSwitch:
             del self._controls[call]
             if not call.finished:
                 call.legs[0].executed(asking)
-            call.go_on_in_dialplan()
+            if call.handed_over:  # neither transferred
+                call.go_on_in_dialplan()
+
+    def transfer(self, call: Call, extension: str) -> None:
+        """What plays ends; the program that has the call stays connected to it."""
+        if (control := self.control_of(call)) is not None:
+            control.break_off(everything=True)
+        if extension in self.faults.missing_extensions:
+            call.hang_up("NO_ROUTE_DESTINATION")
+        else:
+            call.transfer(extension)
 
     def originate(self, variables: dict[str, str], destination: str) -> Call | None:
         if self._originated is None:
