@@ -114,6 +114,13 @@ def _recordings_kept(value: object) -> object:
     return value
 
 
+def _engine_and_voice(value: str) -> str:
+    # FreeSWITCH ends a call whose `speak` lacks one of them.
+    if [bool(part.strip()) for part in value.split("|")] != [True, True]:
+        raise ValueError("must be an engine and a voice, as in flite|slt")
+    return value
+
+
 MOST_DAYS = 36_500
 
 RecordingsKept = Annotated[
@@ -121,6 +128,7 @@ RecordingsKept = Annotated[
 ]
 TranscriptsKept = Annotated[float | Literal["forever"], BeforeValidator(_transcripts_kept)]
 Line = Annotated[str, AfterValidator(_one_line)]
+EngineAndVoice = Annotated[Line, AfterValidator(_engine_and_voice)]
 Patterns = Annotated[tuple[Line, ...], BeforeValidator(comma_list)]
 Languages = Annotated[
     tuple[Line, ...], BeforeValidator(comma_list), AfterValidator(_spoken_languages)

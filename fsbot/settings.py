@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from fsbot.fields import (
     Directory,
+    EngineAndVoice,
     Line,
     OptionalPath,
     Patterns,
@@ -204,7 +205,7 @@ class RobotSection(Section):
     )
     host: Line = Field("127.0.0.1", min_length=1, description="address or host name to listen on")
     port: int = Field(8084, ge=0, le=65535, description="port to listen on; 0: any free one")
-    voice: Line = Field(
+    voice: EngineAndVoice = Field(
         "flite|slt", min_length=1, description="FreeSWITCH's engine and voice for spoken texts"
     )
     max_calls: int = Field(

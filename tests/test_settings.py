@@ -224,3 +224,9 @@ def test_settings_import_neither_torch_nor_whisper() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'whisper', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("voice", ["", "flite", "flite|", "|slt", " | ", "flite|slt|x"])
+def test_a_voice_with_which_freeswitch_would_end_the_call_is_refused(voice: str) -> None:
+    with pytest.raises(ValidationError, match=r"flite\|slt|at least 1"):
+        Settings(robot={"voice": voice})  # type: ignore[arg-type]
