@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 
 import gevent
 import structlog
@@ -21,7 +22,7 @@ from fsbot.log import flush
 from fsbot.memory import limit_memory, return_free_memory
 from fsbot.metrics import MetricsServer
 from fsbot.retention import Retention
-from fsbot.robot.conversation import converse
+from fsbot.robot.conversation import Conversations
 from fsbot.robot.loading import load_robot
 from fsbot.serve.tcp import TcpServer
 from fsbot.settings import Settings
@@ -42,6 +43,7 @@ from fsbot.switch.recording import (
 )
 from fsbot.switch.resync import LiveLeg, active_recordings, exists, live_legs, look_up
 from fsbot.systemd import ServiceManager
+from fsbot.threads import EventLoop
 from fsbot.trace import Trace
 from fsbot.transcript.backlog import Backlog
 from fsbot.transcript.esl_events import EventPublisher
@@ -49,6 +51,9 @@ from fsbot.transcript.redaction import Redaction
 from fsbot.unfinished import Unfinished, read_unfinished
 
 log = structlog.get_logger("fsbot.bot")
+
+ENDING_SECONDS = 2.0
+"""How long threads of a robot's author may keep the process when all else has ended."""
 
 ENGINE_SECONDS = 1.0
 """How long the end of the bot waits for a reading that is under way."""
@@ -177,7 +182,8 @@ class Bot:
         metrics = None
         if settings.metrics.port:
             metrics = MetricsServer(settings.metrics, self._figures.collect)
-        handed_over = self._listen_for_robot()
+        conversations = self._conversations(bridge)
+        handed_over = self._listen_for_robot(conversations)
         self._engine.start()
         if self._server is not None:
             self._server.start(self._engine, bridge)
@@ -200,6 +206,8 @@ class Bot:
                 self._server.close()
             publisher.close()
             self.left_behind = not self._engine.stop(ENGINE_SECONDS)
+            if conversations is not None and not conversations.close():
+                self.left_behind = True
             bridge.close()
             follower.close()
             if self._trace is not None:
@@ -238,16 +246,21 @@ class Bot:
 
     # What the dialplan hands over
 
-    def _listen_for_robot(self) -> OutboundServer | None:
-        robot, settings = self._robot, self._settings
-        if robot is None:
+    def _conversations(self, bridge: HubBridge) -> Conversations | None:
+        file, voice = self._settings.robot.file, self._settings.robot.voice
+        if self._robot is None or file is None:
+            return None
+        return Conversations(self._robot, file, self._join, voice, EventLoop(bridge))
+
+    def _listen_for_robot(self, conversations: Conversations | None) -> OutboundServer | None:
+        if conversations is None:
             return None
         return OutboundServer(
-            settings.robot.host,
-            settings.robot.port,
-            lambda session: converse(robot(), session, self._join, settings.robot.voice),
-            most=settings.robot.max_calls,
-            request_timeout=settings.esl.request_timeout,
+            self._settings.robot.host,
+            self._settings.robot.port,
+            conversations.hold,
+            most=self._settings.robot.max_calls,
+            request_timeout=self._settings.esl.request_timeout,
         )
 
     def _join(self, session: OutboundSession) -> Call | None:
@@ -406,7 +419,21 @@ def run(settings: Settings) -> int:
         # An interpreter that ends under a thread in the middle of a matrix crashes now and then.
         flush()
         os._exit(0)
+    if settings.robot.file is not None:
+        _end_soon()
     return 0
+
+
+def _end_soon() -> None:
+    """Python waits for the threads that a robot's author has begun, which may block for ever."""
+
+    def end() -> None:
+        flush()
+        os._exit(0)
+
+    waiting = threading.Timer(ENDING_SECONDS, end)
+    waiting.daemon = True
+    waiting.start()
 
 
 def _report_hub(watchdog: HubWatchdog) -> None:

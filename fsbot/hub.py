@@ -64,10 +64,15 @@ class HubBridge:
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Have `callback(*args)` run in the hub soon. From any thread; dropped after `close`."""
+        self.try_post(callback, *args)
+
+    def try_post(self, callback: Callable[..., object], *args: Any) -> bool:
+        """The same; False if it was dropped."""
         with self._closing:
             if not self._closed:
                 self._queue.append((callback, args))
                 self._wakeup.send()
+            return not self._closed
 
     def close(self) -> None:
         """Run what was posted so far and take no more. In the hub's thread."""

@@ -3,22 +3,28 @@
 import math
 import re
 import time
+import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import structlog
-from gevent.queue import Empty, Queue
 
 from fsbot.switch.errors import CommandRefused, EslError
 from fsbot.switch.outbound import Execution, OutboundSession
+from fsbot.threads import EventLoop, LoopClosed, Mailbox
 from fsbot.transcript.records import Record, StartOfSpeech, Transcription
 
 log = structlog.get_logger("fsbot.robot")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _DIGITS = re.compile(r"[0-9*#A-Dw]{1,64}")
-_EXTENSION = re.compile(r"[A-Za-z0-9_.+*#@-]{1,128}")
+_EXTENSION = re.compile(r"[A-Za-z0-9_.+*#@][A-Za-z0-9_.+*#@-]{0,127}")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LONGEST_UTTERANCE = 35.0
 """Seconds from the first sound of an utterance to its text; vad.max_utterance is 28 at most."""
@@ -55,20 +61,28 @@ class Line:
 
 
 class RobotCall:
-    """The call that a robot has in its hands."""
+    """The call that a robot has in its hands.
 
-    def __init__(self, session: OutboundSession, voice: str, certain: bool = False) -> None:
-        """voice: FreeSWITCH's engine and voice for `speak`, `flite|slt`. certain: whether
-        `on_speech` waits for certainty."""
+    Any thread may use it: each method has the event loop do what is to be done, and waits in the
+    thread that called it. `hangup`, `transfer`, `leave`, `stop` and `set` act at once, whatever is
+    being said; `dtmf` comes behind what was to be said before.
+    """
+
+    def __init__(self, session: OutboundSession, voice: str, loop: EventLoop) -> None:
+        """voice: FreeSWITCH's engine and voice for `speak`, `flite|slt`."""
         leg = session.leg
         self.uuid = leg.uuid
         self.caller_number = leg.caller_number
         self.destination = leg.destination
         self.transcript: list[Line] = []
         """Final texts of both sides so far, as they came."""
+        self.certain = False
+        """Whether `on_speech` waits for certainty."""
+        self.has_left = False
+        """The robot has let go of the call."""
         self._session = session
         self._voice = voice
-        self._certain = certain
+        self._loop = loop
         self._interrupted_by = 0
         self._echoes: set[int] = set()
         """Utterances that are, so far, only the robot's own voice coming back."""
@@ -77,9 +91,8 @@ class RobotCall:
         self._speaks_until = 0.0
         """time.monotonic() by which it must be text; 0 when it is."""
         self._heard_side = str(leg.read_side)
-        self._utterances: Queue[Utterance | None] = Queue()
-        self._playing: Execution | None = None
-        self._left = False
+        self._utterances: Mailbox[Utterance | None] = Mailbox()
+        """None: something else has happened, look again."""
         self.on_speech: Callable[[], object] = lambda: None
         self.on_words: Callable[[str], object] = lambda words: None
 
@@ -87,28 +100,32 @@ class RobotCall:
 
     def answer(self) -> None:
         """Answer the call; no harm if it is answered. Raises Hangup."""
-        self._do("answer").wait()
+        self._ask(self._session.execute, "answer").wait()
         self._require()
 
     def say(self, what: str | Path) -> Execution:
         """Say a text with FreeSWITCH's `speak`, or play a file: a Path, or an address with `://`.
 
-        Returns at once; `.wait()` waits for the end. What was asked for before is said before.
-        Raises Hangup.
+        Returns at once; `.wait(timeout)` waits for the end, in any thread. What was asked for
+        before is said before. Of a text in which nothing can be spoken, nothing is said. Raises
+        Hangup.
         """
+        self._require()
         if isinstance(what, Path) or "://" in what:
-            self._playing = self._do("playback", _argument(str(what)))
-        else:
-            self._playing = self._do("speak", f"{self._voice}|{spoken(what)}")
-        return self._playing
+            return self._ask(self._session.execute, "playback", _argument(str(what)))
+        text = spoken(what)
+        if not any(_is_spoken(character) for character in text):
+            # FreeSWITCH ends a call for which `speak` has no text.
+            nothing = Execution()
+            nothing.end()
+            return nothing
+        return self._ask(self._session.execute, "speak", f"{self._voice}|{text}")
 
     def stop(self) -> None:
         """Be quiet at once, and forget what was still to be said. No harm if nothing is."""
-        if self._playing is None or self._playing.is_over or not self.is_up:
-            return
         try:
-            self._session.stop_playing()
-        except EslError as error:
+            self._loop.call(self._session.stop_playing)
+        except (EslError, LoopClosed) as error:
             log.warning("playback not stopped", call_uuid=self.uuid, reason=str(error))
 
     def ask(self, prompt: str | Path, timeout: float = 10.0) -> Utterance | None:
@@ -117,12 +134,13 @@ class RobotCall:
         timeout: seconds of silence behind the prompt; who has begun to speak by then is heard to
         the end. What was said before is forgotten: the answer is what comes after. Raises Hangup.
         """
-        while self._next(0.0) is not None:
-            pass
+        self._utterances.clear()
         prompting = self.say(prompt)
+        prompting.on_end(self.look_again)
         while not prompting.is_over:
-            if (utterance := self._next(0.1)) is not None:
+            if (utterance := self._next(1.0)) is not None:
                 return utterance
+            self._require()
         return self.listen(timeout)
 
     def listen(self, timeout: float | None = None) -> Utterance | None:
@@ -135,42 +153,58 @@ class RobotCall:
         return None
 
     def dtmf(self, digits: str) -> None:
-        """Send key presses: 0 to 9, *, #, A to D, w for a pause. Raises Hangup, ValueError."""
+        """Send key presses: 0 to 9, *, #, A to D, w for a pause; returns when they are sent.
+        Raises Hangup, ValueError."""
         if not _DIGITS.fullmatch(digits):
             raise ValueError(f"no keys: {digits[:40]!r}")
-        self._do("send_dtmf", digits).wait()
+        self._ask(self._session.execute, "send_dtmf", digits).wait()
 
     def transfer(self, extension: str, context: str = "default") -> None:
         """Send the call to an extension of the dialplan, and let go of it. Raises Hangup,
-        ValueError."""
-        if not _EXTENSION.fullmatch(extension) or not _EXTENSION.fullmatch(context):
-            raise ValueError(f"no extension: {extension[:40]!r} in {context[:40]!r}")
-        self._left = True
-        self._do("transfer", f"{extension} XML {context}").wait(5.0)
+        ValueError. An extension that there is not ends the call; that is told in the log."""
+        for what, name in (("extension", extension), ("context", context)):
+            if not isinstance(name, str) or not _EXTENSION.fullmatch(name):
+                raise ValueError(
+                    f"no {what} to transfer to: {str(name)[:40]!r} (one word of letters, digits "
+                    "and _ . + * # @ -, that does not begin with -)"
+                )
+        self._require()
+        self.has_left = True
+        try:
+            self._loop.call(self._session.transfer, extension, context)
+        except (EslError, LoopClosed) as error:
+            self.has_left = False
+            raise Hangup(str(error)) from error
+        self.look_again()
 
     def leave(self) -> None:
-        """Let go of the call: it goes on in the dialplan, behind `socket`."""
-        self._left = True
+        """Let go of the call: it goes on in the dialplan, behind `socket`. No harm if it is
+        over."""
+        if self.is_up and not self.has_left:
+            self.has_left = True
+            self.look_again()
+            with suppress(EslError, LoopClosed):
+                self._loop.call(self._session.let_go)
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
-        """End the call, whatever is being said: wait for that before. No harm if it is over."""
+        """End the call, whatever is being said: wait for that before. No harm if it is over, or
+        left. Raises Hangup, ValueError."""
         if not re.fullmatch(r"[A-Z_]{1,64}", cause):
             raise ValueError(f"no cause: {cause[:40]!r}")
+        if self.has_left:
+            return
         try:
-            self._session.hang_up(cause)
+            self._loop.call(self._session.hang_up, cause)
         except CommandRefused:
             return  # it is over
-        except EslError as error:
+        except (EslError, LoopClosed) as error:
             raise Hangup(str(error)) from error
 
     def get(self, variable: str) -> str:
         """A channel variable; empty if it is not set. Raises Hangup, ValueError."""
         if not _NAME.fullmatch(variable):
             raise ValueError(f"no variable: {variable[:40]!r}")
-        try:
-            value = self._session.api(f"uuid_getvar {self.uuid} {variable}")
-        except EslError as error:
-            raise Hangup(str(error)) from error
+        value = self._ask(self._session.api, f"uuid_getvar {self.uuid} {variable}")
         if value.startswith("-ERR"):
             raise Hangup(value.strip())
         return "" if value.strip() == "_undef_" else value
@@ -179,36 +213,36 @@ class RobotCall:
         """Set a channel variable. Raises Hangup, ValueError."""
         if not _NAME.fullmatch(variable):
             raise ValueError(f"no variable: {variable[:40]!r}")
-        self._do("set", f"{variable}={spoken(value)}").wait()
+        self._ask(self._session.set_variable, variable, spoken(value))
 
     @property
     def is_up(self) -> bool:
         """Nobody has hung up."""
         return not self._session.hung_up.is_set()
 
-    @property
-    def has_left(self) -> bool:
-        """The robot has let go of the call."""
-        return self._left
-
-    def _do(self, application: str, argument: str = "") -> Execution:
+    def _ask(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.has_left:
+            raise Hangup("the robot has let go of the call")
         try:
-            return self._session.execute(application, argument)
+            return self._loop.call(function, *args, **kwargs)
         except EslError as error:
             raise Hangup(str(error)) from error
+        except LoopClosed as error:
+            raise Hangup("fsbot is ending") from error
 
     def _require(self) -> None:
         if self._session.hung_up.is_set():
             raise Hangup("the call is over")
+        if self.has_left:
+            raise Hangup("the robot has let go of the call")
 
     def _next(self, timeout: float) -> Utterance | None:
         try:
-            utterance: Utterance | None = self._utterances.get(timeout=timeout)
-        except Empty:
+            return self._utterances.get(timeout)
+        except TimeoutError:
             return None
-        return utterance
 
-    # What is heard; nothing here waits
+    # What is heard, in the event loop; nothing here waits
 
     def hear(self, record: Record) -> None:
         """Take in a record of the call's transcript."""
@@ -240,14 +274,19 @@ class RobotCall:
         if not record.echo:
             self._latest = record.utterance
             self._speaks_until = time.monotonic() + LONGEST_UTTERANCE
-        heeded = record.confirmed or not (self._certain or record.echo)
+        heeded = record.confirmed or not (self.certain or record.echo)
         if heeded and record.utterance != self._interrupted_by:
             self._interrupted_by = record.utterance
             self.on_speech()
 
-    def hung_up(self) -> None:
-        """Wake whoever waits for an utterance."""
+    def look_again(self) -> None:
+        """Wake whoever waits for an utterance; from any thread."""
         self._utterances.put(None)
+
+
+def _is_spoken(character: str) -> bool:
+    """Whether a voice may have a sound for it: a letter, digit or sign, no dash or stop."""
+    return character in "%&@#*/\\" or unicodedata.category(character)[0] not in "CPZ"
 
 
 def _argument(text: str) -> str:

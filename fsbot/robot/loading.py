@@ -23,7 +23,9 @@ def load_robot(path: Path) -> type[Robot]:
     sys.modules[MODULE] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit, too
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"the robot {path} does not load: {type(error).__name__}: {error}",

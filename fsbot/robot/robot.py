@@ -6,9 +6,18 @@ from fsbot.robot.call import RobotCall, Utterance
 class Robot:
     """One robot talks to one caller: what it notes in itself belongs to that call.
 
-    `on_start`, `on_utterance` and `on_hangup` are the conversation: one after the other, and they
-    may wait (`call.ask`, `.wait()`). `on_speech`, `on_words` and `on_digit` are reflexes: called at
-    once, whatever the conversation is waiting for.
+    Each conversation has threads of its own, so a hook may block, in whatever library. The
+    constructor, `on_start`, `on_utterance` and `on_hangup` run one after the other in one thread.
+    `on_speech`, `on_words` and `on_digit` run in a second one, in the order of what happens and one
+    at a time, whatever the first thread is waiting for or blocked in: they do not break off its
+    code. So those two may run at the same time. To set an attribute in one and read it in the other
+    is safe; what takes more than one step (a list that one fills and the other empties) wants a
+    `threading.Lock`. A slow hook keeps those behind it in its own thread waiting.
+
+    A hook must not keep Python's interpreter from all other threads (`re` on hostile texts, large
+    sums, C code that holds the interpreter's lock), end the process (`os._exit`), or call fsbot's
+    own functions other than those of `call`. What the robots' class shares among calls is used by
+    many threads at once; gevent's objects (`Event`, `Queue`, `Semaphore`) are not for that.
     """
 
     answers = True
@@ -25,7 +34,8 @@ class Robot:
         """The caller has finished saying something that no `call.ask` was waiting for."""
 
     def on_hangup(self, call: RobotCall) -> None:
-        """The call is over, and its transcript complete; nothing can be said any more."""
+        """The call is over, and its transcript complete; nothing can be said any more. It does not
+        come after `call.leave` or `call.transfer`."""
 
     def on_speech(self, call: RobotCall) -> None:
         """The caller begins to speak: the robot, if it is speaking, had better be quiet."""

@@ -28,6 +28,7 @@ from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError
 from fsbot.switch.legs import Leg
 from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.threads import Latch
 
 log = structlog.get_logger("fsbot.switch")
 
@@ -43,6 +44,10 @@ NOT_PLAYED = frozenset({"FILE NOT FOUND", "PLAYBACK ERROR"})
 AT_ONCE = 0.05
 """Seconds within which `speak` cannot have said a text."""
 
+ARRIVAL_SECONDS = 5.0
+"""How long a channel is watched that was transferred: a text that `speak` still synthesizes has to
+end first (mod_flite: a second for a long one)."""
+
 SILENCE = "send_silence_when_idle"
 """Channel variable: what park sends while nothing is played; -1 is digital silence."""
 
@@ -53,17 +58,22 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
 class Execution:
-    """A dialplan application that runs on the channel."""
+    """A dialplan application that runs on the channel. Any thread may ask it, and wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, application: str = "") -> None:
         self.identity = str(uuid.uuid4())
-        self._done = Flag()
+        self.application = application
+        self._done = Latch()
         self.response = ""
         """What it said when it had ended, e.g. `FILE PLAYED`; empty if the channel went before."""
 
     @property
     def is_over(self) -> bool:
-        return bool(self._done.is_set())
+        return self._done.is_set()
+
+    def on_end(self, function: Callable[[], object]) -> None:
+        """Have a function, which must not block, called when it has ended, or now."""
+        self._done.on_set(function)
 
     def end(self, response: str = "") -> None:
         """It has ended."""
@@ -72,7 +82,7 @@ class Execution:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until it has ended; False if that takes longer than `timeout` seconds."""
-        return bool(self._done.wait(timeout))
+        return self._done.wait(timeout)
 
 
 class OutboundSession(Connection):
@@ -87,6 +97,7 @@ class OutboundSession(Connection):
         super().__init__(host, port, "", request_timeout=request_timeout)
         self.sock = accepted
         self.hung_up = Flag()
+        self.hangup_cause = ""
         self.on_digit: Callable[[str], object] = lambda digit: None
         self.leg: Leg
         self._running: dict[str, Execution] = {}
@@ -161,7 +172,7 @@ class OutboundSession(Connection):
         Raises EslError (CommandRefused once the channel has hung up), and ValueError for an
         argument that is not one line.
         """
-        execution = Execution()
+        execution = Execution(application)
         if not self._running:
             self._began = time.monotonic()
         self._running[execution.identity] = execution
@@ -183,12 +194,59 @@ class OutboundSession(Connection):
         return execution
 
     def hang_up(self, cause: str = "NORMAL_CLEARING") -> None:
-        """End the call. Raises EslError."""
-        self._message([("call-command", "hangup"), ("hangup-cause", cause)])
+        """End the call, whatever runs. Raises EslError (CommandRefused if it is over)."""
+        # A `sendmsg` would wait: applications run under an event-lock.
+        self._at_once(f"uuid_kill {self.leg.uuid} {cause}")
+
+    def transfer(self, extension: str, context: str) -> None:
+        """Send the channel to an extension of the dialplan, whatever runs, and let go of it soon.
+        Raises EslError."""
+        # What waits behind the application that runs would be carried out at the new extension.
+        self.stop_playing()
+        self._at_once(f"uuid_transfer {self.leg.uuid} {extension} XML {context}")
+        gevent.spawn(self._see_off, extension, context)
+
+    def _see_off(self, extension: str, context: str) -> None:
+        """FreeSWITCH accepts any extension, and ends the call if its dialplan does not have it."""
+        self.hung_up.wait(ARRIVAL_SECONDS)
+        if self.hangup_cause not in ("", "NORMAL_CLEARING"):
+            log.warning(
+                "transfer ended the call",
+                call_uuid=self.leg.uuid,
+                extension=extension,
+                context=context,
+                cause=self.hangup_cause,
+                remedy="NO_ROUTE_DESTINATION: that context has no such extension"
+                if self.hangup_cause == "NO_ROUTE_DESTINATION"
+                else "",
+            )
+        self.stop()
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Set a channel variable, whatever runs. Raises EslError."""
+        # The last argument is cleaned of quotes, and `\\n` would be a line end (switch_utils.c).
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        self._at_once(f"uuid_setvar {self.leg.uuid} {name} {escaped}".rstrip())
+
+    def let_go(self) -> None:
+        """The call goes on in the dialplan at once: what runs is cut short."""
+        with suppress(EslError):
+            self.stop_playing()
+        self.stop()
+
+    def _at_once(self, command: str) -> None:
+        if self.hung_up.is_set():
+            raise CommandRefused(command, "the channel has hung up")
+        reply = self.api(command)
+        if not reply.startswith("+OK"):
+            raise CommandRefused(command, reply)
 
     def stop_playing(self) -> None:
-        """Cut short what runs, and forget all that waits behind it. Raises EslError."""
+        """Cut short what runs, and forget all that waits behind it; nothing if nothing does. Raises
+        EslError."""
         cut_short = list(self._running)
+        if not cut_short or self.hung_up.is_set():
+            return  # FreeSWITCH would cut short the next application instead
         self.api(f"uuid_break {self.leg.uuid} all")
         for identity in cut_short:
             # What had not begun has no CHANNEL_EXECUTE_COMPLETE.
@@ -212,6 +270,7 @@ class OutboundSession(Connection):
             case "DTMF":
                 self.on_digit(event.headers.get("DTMF-Digit"))
             case "CHANNEL_HANGUP":
+                self.hangup_cause = event.headers.get("Hangup-Cause")
                 self._channel_gone()
 
     def _executed(self, event: Event) -> None:

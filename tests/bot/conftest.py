@@ -1,13 +1,15 @@
 """A bot, a stand-in FreeSWITCH and a second client of its event socket, all in this process."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench import UTTERANCE, Bench, Listener
 from processes import Process, Start
+from robots import HEADER, Told, free_port
 
 from fsbot.engine.model import SpeechModel
 from fsbot.rehearsal.server import RehearsalSwitch
@@ -59,3 +61,19 @@ def start(tmp_path: Path, speech_model: object) -> Iterator[Start]:
     yield begin
     for process in processes:
         process.end()
+
+
+@pytest.fixture
+def hand_over(bench: Bench, tmp_path: Path) -> Callable[..., tuple[str, Told]]:
+    """hand_over(source) → where calls are to be sent, and what the robots tell."""
+
+    def begin(source: str, **sections: dict[str, Any]) -> tuple[str, Told]:
+        file = tmp_path / "robot.py"
+        file.write_text(HEADER + source)
+        port = free_port()
+        robot = {"file": file, "port": port} | sections.pop("robot", {})
+        bench.start(robot=robot, **sections)
+        told: Told = sys.modules["fsbot_robot_file"].told
+        return f"127.0.0.1:{port}", told
+
+    return begin

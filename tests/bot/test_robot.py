@@ -1,6 +1,5 @@
 """Robots: a call handed over by its dialplan, heard by the real engine."""
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bench import Bench, errors, finals, likeness, silence
+from robots import HEADER, Told, of
 
 from fsbot.errors import UserError
 from fsbot.rehearsal.script import CallScript, Press
@@ -15,10 +15,6 @@ from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.robot.loading import load_robot
 from fsbot.transcript.records import StartOfSpeech, StartOfTranscript
-
-Told = list[tuple[str, Any]]
-
-HEADER = "from fsbot.robot import Robot, Hangup\ntold = []\n"
 
 LISTENER = """
 class Listener(Robot):
@@ -46,34 +42,6 @@ class Listener(Robot):
     def on_hangup(self, call):
         told.append(("hangup", [line.text for line in call.transcript]))
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def hand_over(
-    bench: Bench, switch: RehearsalSwitch, tmp_path: Path
-) -> Callable[..., tuple[str, Told]]:
-    """hand_over(source) → where calls are to be sent, and what the robots tell."""
-
-    def begin(source: str, **sections: dict[str, Any]) -> tuple[str, Told]:
-        file = tmp_path / "robot.py"
-        file.write_text(HEADER + source)
-        port = free_port()
-        bench.start(robot={"file": file, "port": port}, **sections)
-        module = __import__("sys").modules["fsbot_robot_file"]
-        told: Told = module.told
-        return f"127.0.0.1:{port}", told
-
-    return begin
-
-
-def of(told: Told, name: str) -> list[Any]:
-    return [what for kind, what in told if kind == name]
 
 
 def test_a_robot_is_interrupted_hears_and_hangs_up(
@@ -192,14 +160,14 @@ class Mute(Robot):
         call.say("silence_stream://200").wait()
         call.say(Path("/nowhere/bonjour.wav")).wait()
         call.say("Bonjour !").wait()
-        call.say("").wait()
         call.hangup()
 """
     where, _ = hand_over(source)
+    switch.faults.no_voice = True
     uuid = switch.place(CallScript(silence(20), socket=where)).uuid
     bench.transcript(uuid)
     silent = [line["asked_for"] for line in log_lines if line["event"] == "nothing said"]
-    assert silent == ["/nowhere/bonjour.wav", "flite|slt|"]
+    assert silent == ["/nowhere/bonjour.wav", "flite|slt|Bonjour !"]
 
 
 def test_one_that_asks_gets_the_answer_or_none(
