@@ -16,6 +16,9 @@ from fsbot.engine.model import FRAME_SECONDS
 LEAST_ECHO = 4
 """Words at the end of a text that must share a moment to be called an echo."""
 
+SPOKEN_MARKS = ("+", " +", "@", " @")
+"""Said in telephone numbers and addresses; openai-whisper counts them as marks of non-speech."""
+
 _CLOSING = frozenset(string.punctuation + "–—…›»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
 _OPENING = frozenset("«‹“‘„¿¡([{（【「『")
 
@@ -127,7 +130,10 @@ def _plain(word: Word) -> str:
 def unspoken_tokens(tokenizer: Tokenizer) -> list[int]:
     """Tokens never chosen as text: special ones, timestamps, and marks of non-speech."""
     special = [token for token in tokenizer.special_tokens.values() if token != tokenizer.eot]
-    return sorted({*tokenizer.non_speech_tokens, *special})
+    marks = set(tokenizer.non_speech_tokens) - {
+        token for mark in SPOKEN_MARKS for token in tokenizer.encode(mark)
+    }
+    return sorted({*marks, *special})
 
 
 def continuation_tokens(tokenizer: Tokenizer) -> list[int]:

@@ -131,6 +131,9 @@ def test_masks() -> None:
     assert FRENCH.eot not in unspoken
     assert {FRENCH.sot, FRENCH.no_timestamps, FRENCH.timestamp_begin, FRENCH.no_speech} <= unspoken
     assert not unspoken & set(FRENCH.encode(" l'eau, est-ce « 100 % » ?"))
+    assert not unspoken & {
+        token for mark in ("+33", " +33", "a@b", " @ b") for token in FRENCH.encode(mark)
+    }
     continuing = set(continuation_tokens(FRENCH))
     assert continuing >= set(FRENCH.encode("eau,'"))
     assert not continuing & {FRENCH.encode(" eau")[0], FRENCH.eot}
