@@ -14,7 +14,7 @@ from fsbot.log import printable
 from fsbot.screen import COLOURS, clock
 from fsbot.settings import Settings
 from fsbot.transcript.journal import read_what_is_sound
-from fsbot.transcript.library import journals, redacted
+from fsbot.transcript.library import all_redacted, journals
 from fsbot.transcript.records import Transcription
 from fsbot.transcript.redaction import Redaction
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for path in journals(settings.transcripts.directory):
         if args.since is not None and path.parent.name < args.since.isoformat():
             continue
-        for record in (redacted(each, redaction) for each in read_what_is_sound(path)):
+        for record in all_redacted(read_what_is_sound(path), redaction):
             if not isinstance(record, Transcription) or not record.is_final:
                 continue
             if args.side not in (None, record.side) or not pattern.search(record.text):

@@ -240,3 +240,30 @@ def test_a_whole_uuid_is_found_although_another_begins_with_it(transcripts: Path
     assert find(transcripts, ONE).stem == ONE
     with pytest.raises(UserError, match="2 transcripts"):
         find(transcripts, ONE[:-1])
+
+
+def test_a_number_in_two_texts_goes_from_the_second(tmp_path: Path) -> None:
+    def final(sequence: int, side: str, start: float, text: str) -> Record:
+        words = tuple(
+            SpokenWord(word=word, start_time=start + n, end_time=start + n + 0.5, confidence=0.5)
+            for n, word in enumerate(text.split())
+        )
+        spoken = Alternative(transcript=text, confidence=0.5, words=words)
+        record = said(ONE, sequence, side, start, text)
+        return record.model_copy(update={"alternatives": (spoken,)})
+
+    journal = Journal(journal_path(tmp_path, ONE, ANSWERED))
+    for record in (
+        beginning(ONE),
+        final(2, "caller", 1.0, "le 06 12 34"),
+        final(3, "callee", 4.0, "56 78"),
+        final(4, "caller", 6.0, "56 78"),
+    ):
+        journal.append(line_of(record))
+    journal.close()
+    told = [
+        record.text
+        for record in records_of(journal.path, Redaction(["phone"]))
+        if isinstance(record, Transcription)
+    ]
+    assert told == ["le 06 12 34", "56 78", "[phone]"]

@@ -1,6 +1,7 @@
 """The journals that are there: found by a call's UUID, or gone through one by one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from fsbot.engine.events import Word, joined
@@ -53,15 +54,36 @@ def records_of(path: Path, redaction: Redaction = NO_REDACTION) -> list[Record]:
         raise UserError(
             f"{path} holds no records of fsbot", "A journal ends in .jsonl, a record in each line."
         )
-    return [redacted(record, redaction) for record in records]
+    return list(all_redacted(records, redaction))
 
 
-def redacted(record: Record, redaction: Redaction) -> Record:
+def all_redacted(records: Iterable[Record], redaction: Redaction) -> Iterator[Record]:
+    """The records of a transcript as `redacted` gives them, a number that goes on from one final
+    text into the next taken out there, too."""
+    latest: dict[str, tuple[Word, ...]] = {}
+    for record in records:
+        if isinstance(record, Transcription) and record.is_final:
+            yield redacted(record, redaction, latest.get(record.side, ()))
+            latest[record.side] = _words(record)
+        else:
+            yield redacted(record, redaction)
+
+
+def _words(record: Transcription) -> tuple[Word, ...]:
+    spoken = record.alternatives[0].words if record.alternatives else ()
+    return tuple(
+        Word(each.word, each.start_time, each.end_time, each.confidence) for each in spoken
+    )
+
+
+def redacted(record: Record, redaction: Redaction, before: Sequence[Word] = ()) -> Record:
     """A record that may have been written before `transcripts.redact` was set, as it would be
-    written now. Of live text each record is judged by itself."""
+    written now. Of live text each record is judged by itself.
+
+    before: of a final text, the words of the one before of the same side."""
     if not isinstance(record, Transcription) or not redaction.categories:
         return record
-    take_out = redaction.final if record.is_final else redaction.live
+    take_out = partial(redaction.final, before=before) if record.is_final else redaction.live
 
     def left_of(text: str, words: Sequence[SpokenWord] = ()) -> tuple[Word, ...]:
         known = [Word(each.word, each.start_time, each.end_time, each.confidence) for each in words]
