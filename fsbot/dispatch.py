@@ -203,20 +203,15 @@ class Dispatcher:
             if not told and spied_on in self._roles:
                 return covered  # nobody else transcribes what it hears
             covered |= dict.fromkeys(others, told)
-            if not self.conversations.whispers(leg):
+            if self.conversations.joins_in(leg):
+                covered[own] = told  # its voice is in the recording of the call, too
+            elif not self.conversations.whispers(leg):
                 covered.setdefault(own, "")
-            elif self._is_recorded_with(leg, spied_on):
-                covered[own] = told
         elif first is not call:
             covered = dict.fromkeys(call.sides, first.uuid) | covered
         elif listened_to:
             covered |= dict.fromkeys(others, listened_to)
         return covered
-
-    def _is_recorded_with(self, spy: str, spied_on: str) -> bool:
-        """Whether the voice that a leg adds to a call is in that call's recording: measured, it is
-        wherever the recorded leg says it or hears it. What a partner alone hears is not."""
-        return not self.conversations.whispers_to_one(spy) or bool(self.recorded_on(spied_on))
 
     def _precedence(self, call: Call) -> tuple[bool, float, str]:
         """Of calls that became one conversation the earliest goes on, but for those of agents: they

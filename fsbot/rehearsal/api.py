@@ -17,6 +17,7 @@ import gevent
 
 from fsbot.rehearsal.call import Call
 from fsbot.rehearsal.events import HOSTNAME, VERSION, SwitchEvent
+from fsbot.rehearsal.joining import join, part
 from fsbot.rehearsal.leg import Codec, Leg
 from fsbot.rehearsal.recorder import CannotRecord, is_true
 from fsbot.switch.codec import encode_event_plain
@@ -49,6 +50,7 @@ class Api:
             "status": self._status,
             "lua": self._lua,
             "uuid_break": self._uuid_break,
+            "uuid_bridge": self._uuid_bridge,
             "uuid_broadcast": self._uuid_broadcast,
             "uuid_buglist": self._uuid_buglist,
             "uuid_dump": self._uuid_dump,
@@ -227,6 +229,16 @@ class Api:
         found[0].playback.break_off()
         return "+OK\n"
 
+    def _uuid_bridge(self, arguments: str) -> str:
+        found = [self._switch.find_leg(identity) for identity in arguments.split()]
+        if len(found) != 2:
+            return "-USAGE: <uuid> <other_uuid>\n"
+        if None in found:
+            return "-ERR Invalid uuid\n"
+        first, second = (each[0] for each in found if each is not None)
+        join(first, second)
+        return f"+OK {second.uuid}\n"
+
     def _uuid_broadcast(self, arguments: str) -> str:
         words = _separated(arguments)
         found = self._switch.find_leg(words[0]) if len(words) > 1 else None
@@ -243,6 +255,7 @@ class Api:
         found = self._switch.find_leg(words[0]) if len(words) > 1 else None
         if found is None:
             return _NO_SUCH_CHANNEL
+        part(found[0])
         self._switch.transfer(found[0], words[1])
         return "+OK\n"
 

@@ -4,8 +4,11 @@ import time
 import uuid
 from collections.abc import Sequence
 
+import numpy as np
+
 from fsbot.rehearsal.ending import end_channel
 from fsbot.rehearsal.events import Core
+from fsbot.rehearsal.joining import announce_uuid_bridge, part
 from fsbot.rehearsal.leg import Codec, Fire, Leg, Profile, Recording
 from fsbot.rehearsal.playback import Playback
 from fsbot.rehearsal.script import CallScript
@@ -38,6 +41,8 @@ class Call:
         self._application = ""
         self._aside: Sound | None = None
         self._aside_from = 0
+        self.joined: Call | None = None
+        """A call whose first leg this one's is bridged to: its voice is heard here."""
         self.handed_over = bool(script.socket)
         """A program on an outbound socket has it, or is about to."""
         self.legs: list[Leg] = [self._first_leg()]
@@ -60,7 +65,8 @@ class Call:
 
     @property
     def on_hold(self) -> bool:
-        return any(leg.held for leg in self.legs)
+        """The A leg is held: nothing of it is recorded. A B leg's hold shows on that leg only."""
+        return self.legs[0].held
 
     def tick(self) -> None:
         """20 ms go by: audio first, then what the script has for this moment."""
@@ -126,12 +132,6 @@ class Call:
         self.legs[0].profile.destination = extension
         self.legs[0].execute("park")
 
-    def hold(self) -> None:
-        self.legs[0].hold()
-
-    def unhold(self) -> None:
-        self.legs[0].unhold()
-
     def renegotiate(self, codec: Codec) -> None:
         for leg in self.legs:
             leg.set_codec(codec)
@@ -145,6 +145,7 @@ class Call:
             leg.answer_state = "hangup"
             leg.hangup_cause = cause
             leg.emit("CHANNEL_HANGUP")
+        part(self)
         first = self.legs[0]
         for leg in self.legs:
             leg.stamp("Channel-Hangup")
@@ -234,6 +235,14 @@ class Call:
             if not leg.has_media:
                 self.pre_answer()
             return
+        if self.script.bridged and self.script.dialled == "queue":
+            self._answer(leg)
+            leg.variables["cc_side"] = "member"
+            leg.execute("callcenter", "support@default")
+            self._add_bridged_leg()
+            announce_uuid_bridge(leg, self.legs[1])
+            self._bridge()
+            return
         if self.script.bridged:
             self._add_bridged_leg()
             leg.stamp("Channel-Progress")
@@ -296,10 +305,21 @@ class Call:
             uuid=str(uuid.uuid4()),
             far_is_callee=first.far_party == "caller",
         )
-        second.join(first, "originator")
-        second.call_uuid = first.uuid
-        second.variables["call_uuid"] = first.uuid
-        second.variables["originator"] = first.uuid
+        match self.script.dialled:
+            case "bridge":
+                second.join(first, "originator")
+                second.call_uuid = first.uuid
+                second.variables["call_uuid"] = first.uuid
+                second.variables["originator"] = first.uuid
+                second.variables["originating_leg_uuid"] = first.uuid
+            case "enterprise":
+                # By a thread of its own: a call of its own until the bridge.
+                second.variables["originating_leg_uuid"] = first.uuid
+                second.variables["ent_originate_aleg_uuid"] = first.uuid
+            case "queue":
+                second.variables["cc_member_session_uuid"] = first.uuid
+                second.variables["cc_side"] = "agent"
+        second.variables.update(self.script.b_variables)
         self.legs.append(second)
         second.enter("CS_NEW")
         second.enter("CS_INIT")
@@ -319,8 +339,12 @@ class Call:
         first.stamp("Channel-Bridged")
         first.emit("CHANNEL_BRIDGE", before=self._bridge_headers())
         second.stamp("Channel-Bridged")
-        first.variables["bridge_uuid"] = second.uuid
-        second.variables["bridge_uuid"] = first.uuid
+        for leg, other in ((first, second), (second, first)):
+            for name in ("bridge_uuid", "bridge_to", "signal_bond"):
+                leg.variables[name] = other.uuid
+        if second.other is None:
+            second.join(first, "originator")
+            second.call_uuid = first.uuid
         second.enter("CS_EXCHANGE_MEDIA")
 
     def _bridge_headers(self) -> list[tuple[str, str]]:
@@ -366,6 +390,15 @@ class Call:
                 leg.stop_recording(path)
 
     def _frame(self, leg: Leg, recording: Recording) -> bytes:
+        own = self._own_frame(leg, recording)
+        if self.joined is None or recording.options.layout.channels != 2:
+            return own
+        both = np.frombuffer(own, np.int16).reshape(-1, 2).copy()
+        heard = self.joined._own_frame(self.joined.legs[0], recording)
+        both[:, 1] = np.frombuffer(heard, np.int16).reshape(-1, 2)[:, 0]
+        return both.tobytes()
+
+    def _own_frame(self, leg: Leg, recording: Recording) -> bytes:
         codec_rate = leg.codec.rate if leg.codec else recording.codec_rate
         # The file's resampler was set up for the codec at the start and does not notice a new one.
         rate = recording.rate * codec_rate // recording.codec_rate

@@ -22,20 +22,23 @@ class Action(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The far end of the first leg puts the call on hold: its recordings stop growing."""
+    """The far end of a leg (0: the A leg) puts the call on hold: that leg's recordings stop
+    growing."""
 
     at: float
+    leg: int = 0
 
     def perform(self, call: "Call") -> None:
-        call.hold()
+        call.legs[self.leg].hold()
 
 
 @dataclass(frozen=True, slots=True)
 class Unhold:
     at: float
+    leg: int = 0
 
     def perform(self, call: "Call") -> None:
-        call.unhold()
+        call.legs[self.leg].unhold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ class CallScript:
     says, and leaves the leg parked, its write side idle.
     `socket` (HOST:PORT) hands the call over to a program, unanswered; what is below goes for it
     once the program lets go of it, or cannot be reached.
-    `bridged` adds a B leg; `endpoint` loopback makes the two channels of a loopback call.
+    `bridged` adds a B leg, dialled by the application bridge, by bridge with `:_:` (enterprise) or
+    by mod_callcenter (queue), with `b_variables`; `endpoint` loopback makes the two channels of a
+    loopback call.
     """
 
     sound: Sound
@@ -98,6 +103,8 @@ class CallScript:
     ring: float = 0.0
     early_media: float = 0.0
     bridged: bool = False
+    dialled: Literal["bridge", "enterprise", "queue"] = "bridge"
+    b_variables: Mapping[str, str] = field(default_factory=dict)
     actions: tuple[Action, ...] = ()
     repeat: int = 1
     offset: float = 0.0

@@ -28,6 +28,7 @@ _PARTLESS = frozenset({"CODEC", "CUSTOM", "API", ""})
 _SPYING = frozenset({"eavesdrop", "three_way", "userspy"})
 _ASSIGNING = frozenset({"set", "export", "multiset", "unset"})
 _TRUE = frozenset({"true", "yes", "on", "enabled", "active", "allow", "1"})
+_TO_ONE = "2"
 _LONGEST = 128
 
 
@@ -106,12 +107,13 @@ class Conversations:
         return leg in self._muted
 
     def whispers(self, leg: str) -> bool:
-        """Whether it speaks into a call that it listens in to."""
-        return leg in self._whispering
+        """Whether it speaks to the leg that it listens in to, and to nobody else: measured, that is
+        in no recording of the call."""
+        return self._whispering.get(leg) == _TO_ONE
 
-    def whispers_to_one(self, leg: str) -> bool:
-        """Whether only the leg that it listens in to hears it."""
-        return self._whispering.get(leg) == "2"
+    def joins_in(self, leg: str) -> bool:
+        """Whether it speaks to the far end of the leg that it listens in to, or to both."""
+        return leg in self._whispering and not self.whispers(leg)
 
     def listens_in_to(self, leg: str) -> str:
         """The leg, or what else it named (`all`, a user), whose call it listens in to; empty if it
@@ -188,10 +190,12 @@ class Conversations:
         uuid = dump.get("Unique-ID")
         self._variables(uuid, dump)
         if partner := dump.get("variable_bridge_to") or dump.get("variable_signal_bridge_to"):
-            self._unbridge(uuid, partner)
-            self._bridges.setdefault(uuid, []).append(partner)
-            # That one may have asked somebody else meanwhile.
-            self._bridges.setdefault(partner, []).insert(0, uuid)
+            own, others = (self._bridges.setdefault(leg, []) for leg in (uuid, partner))
+            if partner in own:
+                own.remove(partner)
+            own.append(partner)
+            if uuid not in others:
+                others.insert(0, uuid)  # who may have asked somebody else meanwhile
         application = dump.get("variable_current_application")
         self._listen_in(uuid, application, dump.get("variable_current_application_data"), dump)
 
@@ -248,7 +252,9 @@ class Conversations:
         if node in self._room:
             yield self._room[node]
         yield from (leg for leg, hearer in self._early.items() if hearer == node)
-        yield from (spy for spy in self._whispering if self._spied_on[spy] == node)
+        yield from (
+            spy for spy in self._whispering if self._spied_on[spy] == node and self.joins_in(spy)
+        )
 
     def _variables(self, uuid: str, headers: Headers) -> bool:
         """True if the leg declines now and did not before, or the other way round."""
@@ -305,7 +311,7 @@ class Conversations:
                 for leg in ("aleg", "bleg")
             )
             if application == "three_way" or one or far:
-                self._whispering[uuid] = "2" if one and not far else "3"
+                self._whispering[uuid] = _TO_ONE if one and not far else "3"
         return before != self._spied_on.get(uuid)
 
     def _pressed(self, uuid: str, key: str) -> None:
