@@ -272,7 +272,7 @@ class Recorder:
         try:
             self._ask(command)
         except (LegGone, RecordingRefused) as error:
-            # Where zeros go on, or the file has just been stopped, nothing is said that nobody wants.
+            # One that stays masked, or has just been stopped, holds nothing that nobody wants.
             if masked and not self._over.is_set():
                 self._complain("mask_refused", f"{error}: the recording holds what is said")
 
