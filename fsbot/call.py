@@ -29,6 +29,7 @@ from fsbot.studio import LegGone, Plan
 from fsbot.switch.conversations import Wish
 from fsbot.switch.legs import Leg
 from fsbot.switch.recording import RecordingRefused
+from fsbot.switch.resync import exists, is_listed
 from fsbot.transcript.ledger import Ledger
 from fsbot.transcript.position import TranscriptPosition
 from fsbot.transcript.records import (
@@ -53,6 +54,13 @@ _ENDS: dict[str, MarkName] = {
     "mute": "unmute",
 }
 """The mark that ends what another one began."""
+
+_KEPT = (
+    "FreeSWITCH has hung up, but lists the channel still, and its recording has not ended: an "
+    "application of the dialplan does not return, or the channel keeps its ports until FreeSWITCH "
+    "is restarted"
+)
+_NEVER_TOLD = "FreeSWITCH has hung up, and never told that the recording and the channel ended"
 
 
 class Call:
@@ -151,9 +159,9 @@ class Call:
         self._because("recovered")
         self.gone()
 
-    def recording_stopped(self, switch_path: str) -> None:
-        """RECORD_STOP: the file is complete."""
-        self._recorder.stopped(switch_path)
+    def recording_stopped(self, switch_path: str, at: float) -> None:
+        """RECORD_STOP at Unix time `at`: the file is complete."""
+        self._recorder.stopped(switch_path, at)
 
     def has_recorded(self, switch_path: str) -> bool:
         """Whether that file of FreeSWITCH's is one of this call's."""
@@ -213,6 +221,17 @@ class Call:
     def covered(self) -> Collection[SideName]:
         """The sides whose words are in another transcript, or heard by nobody."""
         return self._covered
+
+    def outlives_hang_up(self) -> bool:
+        """Whether the leg, whose CHANNEL_HANGUP came a while ago, lives; complains if FreeSWITCH
+        has neither ended its recording nor destroyed it. Waits for FreeSWITCH; raises EslError."""
+        leg, connection = self._recorder.leg, self._house.studio.link.connection
+        if exists(connection, leg):
+            return True
+        listed = is_listed(connection, leg)
+        if self._recorder.is_recording:
+            self._complain("hangup_incomplete", _KEPT if listed else _NEVER_TOLD)
+        return False
 
     def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
         """FreeSWITCH does not tell that it cannot write: the recording just stops growing."""

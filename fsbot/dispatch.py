@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable
 
+import gevent
 import structlog
 
 from fsbot.call import Call
 from fsbot.switch.bridges import Bridges, bridged_legs
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.conversations import BEFORE, CONFERENCE, Conversations, Wish
+from fsbot.switch.errors import EslError
 from fsbot.switch.legs import Leg, LegRoles, Role
 from fsbot.switch.masks import CONTROL, MaskChange, event_time, mask_change
 from fsbot.transcript.position import TranscriptPosition
@@ -33,6 +35,9 @@ EVENTS = (
     "API",
 )
 SUBCLASSES = (CONTROL, CONFERENCE)
+
+DESTROY_SECONDS = 5.0
+"""CHANNEL_DESTROY comes this long after CHANNEL_HANGUP, or FreeSWITCH is asked for the channel."""
 
 
 class Dispatcher:
@@ -147,16 +152,32 @@ class Dispatcher:
                     call.marks.back_to(at, partner)
             case "CHANNEL_HANGUP" if call.recorded_leg == uuid:
                 call.hung_up(at, may_go_on=bool(self._survivor(uuid, at)))
+                gevent.spawn(self._expect_end, call, uuid)
             case "CHANNEL_DESTROY" if call.recorded_leg == uuid:
-                if survivor := self._survivor(uuid, at):
-                    self._go_on(call, survivor, at)
-                else:
-                    call.gone()
+                self._leg_ended(call, uuid, at)
             case "RECORD_STOP":
-                call.recording_stopped(event.headers.get("Record-File-Path"))
+                call.recording_stopped(event.headers.get("Record-File-Path"), at)
             case "CODEC":
                 leg = Leg.from_event(event)
                 call.codec_changed(leg.codec_rate, at)
+
+    def _leg_ended(self, call: Call, uuid: str, at: float) -> None:
+        if survivor := self._survivor(uuid, at):
+            self._go_on(call, survivor, at)
+        else:
+            call.gone()
+
+    def _expect_end(self, call: Call, uuid: str) -> None:
+        """End a call whose leg has hung up, also if no CHANNEL_DESTROY comes: the event was lost,
+        or FreeSWITCH keeps the channel."""
+        while not call.ended.wait(DESTROY_SECONDS):
+            try:
+                if call.leg_gone or call.recorded_leg != uuid:
+                    return
+                if not call.outlives_hang_up() and not call.leg_gone and call.recorded_leg == uuid:
+                    self._leg_ended(call, uuid, time.time())
+            except EslError as error:
+                log.info("end of a call not found out", call_uuid=uuid, reason=str(error))
 
     # Who hears whom
 

@@ -15,7 +15,7 @@ from fsbot.audio.pcm import PcmFormat
 from fsbot.audio.tape import Tape, TapeRecording
 from fsbot.hub import in_thread
 from fsbot.studio import Adopted, LegGone, Plan, Studio
-from fsbot.switch.errors import ConnectionLost, EslError, RequestTimeout
+from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError, RequestTimeout
 from fsbot.switch.hangup_delay import delay_hangup, end_delay
 from fsbot.switch.recording import (
     RecordingRefused,
@@ -24,14 +24,14 @@ from fsbot.switch.recording import (
     start_command,
     stop_command,
 )
-from fsbot.switch.resync import look_up
+from fsbot.switch.resync import Media, active_recordings, exists, look_up
 
 log = structlog.get_logger("fsbot.call")
 
 T = TypeVar("T")
 
 NO_AUDIO_SECONDS = 5.0
-"""A recording that FreeSWITCH has confirmed and that holds nothing after this is reported."""
+"""A recording that FreeSWITCH has confirmed and that has not grown for this long is looked into."""
 
 SETTLED_SECONDS = 2.0
 """A leg that is gone without a RECORD_STOP counts as recorded once its file has not grown for."""
@@ -42,7 +42,22 @@ STALLED_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 
 BEYOND_SECONDS = 5.0
-"""Well behind the last sound of a leg that is hanging up."""
+"""Well behind the last sound of a leg that is hanging up, or of a recording that was stopped."""
+
+HANG_UP_SECONDS = 2.0
+"""CHANNEL_HANGUP comes at most this long after FreeSWITCH has said that there is no such leg."""
+
+MOST_RESTARTS = 5
+RESTART_SECONDS = 60.0
+"""A recording that others stop is started again so many times within so many seconds."""
+
+_UNHEARD = {
+    Media.BYPASSED: "the sound of this call goes past FreeSWITCH (bypass_media, "
+    "bypass_media_after_bridge or uuid_media off)",
+    Media.PROXIED: "FreeSWITCH sends the sound of this call on without reading it (proxy_media)",
+    Media.READ: "FreeSWITCH reads no sound of this leg: somebody has paused the recording, or an "
+    "application of the dialplan does not read it",
+}
 
 
 class Recorder:
@@ -59,13 +74,14 @@ class Recorder:
         codec_rate: int,
         studio: Studio,
         announce: Callable[[Plan], object],
-        complain: Callable[[str, str], object],
+        complain: Callable[[str, str, bool], object],
         fmt: PcmFormat | None = None,
         adopted: Sequence[Adopted] = (),
     ) -> None:
         """`announce(plan)` is called before each recording is asked for and returns when it may
-        be. `complain(error, message)`: a recording is no good, though FreeSWITCH says it is. fmt,
-        adopted: of recordings that are taken over, in the order of their numbers.
+        be. `complain(error, message, over)`: a recording is no good, though FreeSWITCH says it is,
+        or that is over. fmt, adopted: of recordings that are taken over, in the order of their
+        numbers.
         """
         fmt = fmt or PcmFormat(studio.sample_rate, studio.channels)
         self.tape = Tape(fmt.rate, fmt.channels)
@@ -90,6 +106,13 @@ class Recorder:
         self._running: str | None = None
         """FreeSWITCH's path of the recording that it has confirmed and that we have not stopped."""
         self._stalled = False
+        self._unheard = False
+        self._looking = False
+        self._stopping: set[str] = set()
+        """FreeSWITCH's paths of recordings that we have asked it to stop."""
+        self._restarts: list[float] = []
+        """When a recording was started again that others had stopped, in monotonic seconds."""
+        self._hung_up = Flag()
         self._gone = Flag()
         self._over = Flag()
         self._watch: gevent.Greenlet | None = None
@@ -129,10 +152,16 @@ class Recorder:
             self._record()
         self._watch = self._spawn(self._watch_over)
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether a recording runs, as far as FreeSWITCH has told."""
+        return self.tape.running is not None
+
     # What the switch says
 
     def hung_up(self, at: float, *, may_go_on: bool) -> None:
         """The leg began to end at Unix time `at`. may_go_on: it may leave another one behind."""
+        self._hung_up.set()
         latest = self.tape.latest
         if may_go_on and latest is not None and latest.cut_at is None:
             self._may_go_on = True
@@ -142,6 +171,7 @@ class Recorder:
         """The leg is no more. If its RECORD_STOP was missed, the file says when it is complete."""
         if self._may_go_on:
             self.tape.end()
+        self._hung_up.set()
         self._gone.set()
         self._over.set()
 
@@ -149,14 +179,27 @@ class Recorder:
         """The leg is gone since Unix time `at`; the one that it leaves behind is recorded instead,
         its voice on the channel on which it was heard before."""
         self.leg = leg
+        self._hung_up.clear()
         self._may_go_on = False
         self._swapped = not self._swapped
         self._log.info("going on with the leg left behind", leg=leg)
         self._spawn(self._go_on_with, at)
 
-    def stopped(self, switch_path: str) -> None:
-        """RECORD_STOP: the file is complete."""
-        self.tape.complete(switch_path)
+    def stopped(self, switch_path: str, at: float) -> None:
+        """RECORD_STOP at Unix time `at`: the file is complete. If neither the leg has hung up nor
+        we have asked for it, somebody else has stopped the recording: it is started again."""
+        latest = self.tape.latest
+        ended = self._hung_up.is_set() or self._over.is_set() or switch_path in self._stopping
+        by_others = (
+            latest is not None
+            and latest.switch_path == switch_path
+            and not latest.complete
+            and latest.cut_at is None
+        )
+        if latest is not None and by_others and not ended:
+            self._spawn(self._start_again, latest, at)
+        else:
+            self.tape.complete(switch_path)
 
     def codec_changed(self, rate: int, at: float) -> None:
         """CODEC: since Unix time `at` the leg's audio has this rate (Hz, 0: unknown).
@@ -175,7 +218,7 @@ class Recorder:
         """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
         running = self._running
         if running is not None and running not in active_paths:
-            self.tape.complete(running)
+            self.stopped(running, time.time())
 
     # What the bot wants
 
@@ -219,7 +262,7 @@ class Recorder:
         self._number = number
         switch_path = self._studio.directory.switch_path(self._uuid, number)
         self._announce(Plan(number, path, switch_path, self._codec_rate, self.leg, party))
-        if self._over.is_set():
+        if self._over.is_set() or self._hung_up.is_set():
             raise LegGone("the leg ended before it was recorded")
         recording = self.tape.add(switch_path, path, self._studio.follower)
         try:
@@ -239,7 +282,10 @@ class Recorder:
     def _start_file(self, switch_path: str) -> None:
         """Ask for a recording so that a hang-up cannot overtake its start."""
         leg = self.leg
-        hook = self._insist(lambda: delay_hangup(self._studio.link.connection, leg))
+        try:
+            hook = self._insist(lambda: delay_hangup(self._studio.link.connection, leg))
+        except CommandRefused:
+            hook = ""
         command = start_command(
             leg,
             switch_path,
@@ -251,9 +297,21 @@ class Recorder:
         )
         try:
             self._ask(command)
+        except RecordingRefused as refused:
+            if self._has_hung_up(leg):
+                raise LegGone("the leg ended before it was recorded") from refused
+            raise
         finally:
             if hook:
                 self._end_hangup_delay(leg, hook)
+
+    def _has_hung_up(self, leg: str) -> bool:
+        """Whether a leg that could not be recorded is over; its CHANNEL_HANGUP may come later."""
+        try:
+            alive = self._insist(lambda: exists(self._studio.link.connection, leg))
+        except CommandRefused:
+            return False
+        return not alive and bool(self._hung_up.wait(HANG_UP_SECONDS))
 
     def _end_hangup_delay(self, leg: str, hook: str) -> None:
         try:
@@ -274,7 +332,8 @@ class Recorder:
         except (LegGone, RecordingRefused) as error:
             # One that stays masked, or has just been stopped, holds nothing that nobody wants.
             if masked and not self._over.is_set():
-                self._complain("mask_refused", f"{error}: the recording holds what is said")
+                message = f"{error}: the recording holds what is said"
+                self._complain("mask_refused", message, False)
 
     def _ask(self, command: str) -> None:
         """Send a command as `_insist` does; raises RecordingRefused, too."""
@@ -315,6 +374,41 @@ class Recorder:
                 self.tape.end(error)
             self._end_file(old.switch_path)
 
+    def _start_again(self, stopped: TapeRecording, at: float) -> None:
+        """Go on in the next file, if the leg lives: somebody has stopped `stopped`."""
+        with self._asking:
+            try:
+                alive = self._insist(lambda: exists(self._studio.link.connection, self.leg))
+            except (LegGone, CommandRefused):
+                alive = False
+            ended = self._hung_up.is_set() or self._over.is_set()
+            if not alive or ended or stopped.complete or stopped is not self.tape.latest:
+                self.tape.complete(stopped.switch_path)
+                return
+            self._running = None
+            now = time.monotonic()
+            self._restarts = [each for each in self._restarts if each > now - RESTART_SECONDS]
+            if len(self._restarts) >= MOST_RESTARTS:
+                self._complain(
+                    "recording_stopped",
+                    f"somebody has stopped the recording of this call {len(self._restarts) + 1} "
+                    f"times within {RESTART_SECONDS:.0f} s: it is not started again",
+                    False,
+                )
+                self.tape.complete(stopped.switch_path)
+                return
+            self._restarts.append(now)
+            message = "somebody has stopped the recording of this call: it is started again"
+            self._complain("recording_stopped", message, False)
+            self.tape.cut(stopped, at + BEYOND_SECONDS)
+            self.tape.complete(stopped.switch_path)
+            try:
+                self._record()
+            except (LegGone, RecordingRefused, OSError) as error:
+                self.tape.end(error)
+            else:
+                self._complain("recording_stopped", "goes on in the next file", True)
+
     def _go_on_with(self, at: float) -> None:
         with self._asking:
             latest = self.tape.latest
@@ -342,6 +436,7 @@ class Recorder:
             self.tape.end()
 
     def _end_file(self, switch_path: str) -> None:
+        self._stopping.add(switch_path)
         try:
             self._ask(stop_command(self.leg, switch_path))
         except (LegGone, RecordingRefused) as error:
@@ -354,8 +449,9 @@ class Recorder:
     def _watch_over(self) -> None:
         """Complain about a recording without audio, and end one whose RECORD_STOP was missed."""
         first = self.tape.running
-        if first is not None and not self._gone.wait(NO_AUDIO_SECONDS):
-            self._expect_audio(first)
+        gone = self._gone.wait(NO_AUDIO_SECONDS)
+        if first is not None and first is self.tape.running and not first.file.size and not gone:
+            self._look_into(first)
         self._gone.wait()
         while (last := self.tape.running) is not None:
             quiet = time.time() - last.file.last_growth
@@ -365,25 +461,64 @@ class Recorder:
                 gevent.sleep(SETTLED_SECONDS - quiet)
 
     def check_growth(self, now: float, disk_is_full: Callable[[], bool]) -> None:
-        """Complain, once, about a running recording that stands still because its disk is full."""
+        """Complain, once, about a running recording that stands still at Unix time `now`."""
         running = self.tape.running
-        if running is None or now - running.file.last_growth < STALLED_SECONDS:
-            if self._stalled and running is not None:
-                self._stalled = False
-                self._log.info("recording grows again", path=str(running.file.path))
+        if running is None or self._hung_up.is_set():
+            return
+        still = now - running.file.last_growth
+        if still < STALLED_SECONDS:
+            self._grows(running)
         elif not self._stalled and disk_is_full():
             self._stalled = True
             self._complain(
                 "disk_full",
                 f"{running.file.path} does not grow, its disk is full: what is said is lost until "
                 "there is room again",
+                False,
             )
+        elif still >= NO_AUDIO_SECONDS and not self._stalled:
+            self._look_into(running)
 
-    def _expect_audio(self, recording: TapeRecording) -> None:
-        if recording is self.tape.running and not recording.file.size:
-            self._complain(
-                "no_audio",
+    def _grows(self, running: TapeRecording) -> None:
+        if self._stalled:
+            self._stalled = False
+            self._log.info("recording grows again", path=str(running.file.path))
+        if self._unheard:
+            self._unheard = False
+            self._complain("no_audio", f"{running.file.path} grows again", True)
+
+    def _look_into(self, recording: TapeRecording) -> None:
+        """Have somebody find out why a recording does not grow, and complain; once."""
+        if not self._unheard and not self._looking and recording.switch_path == self._running:
+            self._looking = True
+            self._spawn(self._find_out, recording)
+
+    def _find_out(self, recording: TapeRecording) -> None:
+        size = recording.file.size
+        try:
+            connection = self._studio.link.connection
+            live = look_up(connection, self.leg)
+            active = active_recordings(connection, self.leg)
+        except EslError as error:
+            self._log.info("recording stands still", reason=str(error))
+            return
+        finally:
+            self._looking = False
+        grown = recording.file.size > size or recording is not self.tape.running
+        # A leg on hold is not written; the end of one that is gone will be told.
+        if live is None or grown or self._hung_up.is_set() or live.media is Media.HELD:
+            return
+        if recording.switch_path not in active:
+            self.stopped(recording.switch_path, time.time())
+            return
+        self._unheard = True
+        path = recording.file.path
+        if live.media is Media.READ and not size:
+            reason = (
                 f"FreeSWITCH says that it records to {recording.switch_path}, but nothing arrives "
-                f"in {recording.file.path}: check recordings.switch_directory, and that both "
-                "users share recordings.shared_group",
+                f"in {path}: check recordings.switch_directory, and that both users share "
+                "recordings.shared_group"
             )
+        else:
+            reason = f"{path} does not grow: {_UNHEARD[live.media]}. What is said is lost meanwhile"
+        self._complain("no_audio", reason, False)

@@ -57,6 +57,7 @@ class Api:
             "uuid_exists": self._uuid_exists,
             "uuid_getvar": self._uuid_getvar,
             "uuid_kill": self._uuid_kill,
+            "uuid_media": self._uuid_media,
             "uuid_media_reneg": self._uuid_media_reneg,
             "uuid_record": self._uuid_record,
             "uuid_setvar": self._uuid_setvar,
@@ -280,6 +281,14 @@ class Api:
             return _NO_SUCH_CHANNEL
         found[0].hang_up(cause or "NORMAL_CLEARING")
         return "+OK\n"
+
+    def _uuid_media(self, arguments: str) -> str:
+        words = arguments.split()
+        found = self._switch.find_leg(words[-1]) if words else None
+        if found is None:
+            return "-ERR Operation failed\n"
+        found[0].bypass_media(words[0] == "off")
+        return _SUCCESS
 
     def _uuid_media_reneg(self, arguments: str) -> str:
         identity, _, wish = arguments.partition(" ")

@@ -11,6 +11,7 @@ from fsbot.rehearsal.events import Core
 from fsbot.rehearsal.joining import announce_uuid_bridge, part
 from fsbot.rehearsal.leg import Codec, Fire, Leg, Profile, Recording
 from fsbot.rehearsal.playback import Playback
+from fsbot.rehearsal.recorder import is_true
 from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.sound import (
     FRAME_SECONDS,
@@ -71,7 +72,7 @@ class Call:
     def tick(self) -> None:
         """20 ms go by: audio first, then what the script has for this moment."""
         for leg in self.legs:
-            if leg.has_media and not leg.held:
+            if leg.has_media and leg.is_read:
                 self._record_frame(leg)
             leg.run_script()
         if self.finished:
@@ -346,6 +347,13 @@ class Call:
             second.join(first, "originator")
             second.call_uuid = first.uuid
         second.enter("CS_EXCHANGE_MEDIA")
+        if is_true(first.variables.get("bypass_media_after_bridge", "")):
+            self.bypass_media(True)
+
+    def bypass_media(self, bypass: bool) -> None:
+        """`uuid_media off`: the telephones send their sound to each other; or back again."""
+        for leg in self.legs:
+            leg.enter("CS_HIBERNATE" if bypass else "CS_SOFT_EXECUTE")
 
     def _bridge_headers(self) -> list[tuple[str, str]]:
         return [

@@ -17,6 +17,7 @@ from fsbot.rehearsal.recorder import (
     CannotRecord,
     RecordingFile,
     RecordingOptions,
+    is_true,
     looked_up,
 )
 from fsbot.rehearsal.sound import Party
@@ -25,9 +26,11 @@ _STATE_NUMBERS = {
     "CS_NEW": 0,
     "CS_INIT": 1,
     "CS_ROUTING": 2,
+    "CS_SOFT_EXECUTE": 3,
     "CS_EXECUTE": 4,
     "CS_EXCHANGE_MEDIA": 5,
     "CS_CONSUME_MEDIA": 7,
+    "CS_HIBERNATE": 8,
     "CS_HANGUP": 10,
     "CS_REPORTING": 11,
     "CS_DESTROY": 12,
@@ -166,6 +169,13 @@ class Leg:
     @property
     def held(self) -> bool:
         return self.call_state == "HELD"
+
+    @property
+    def is_read(self) -> bool:
+        """Whether FreeSWITCH reads its sound: not on hold, nor in a bridge that it has left to the
+        telephones, nor where it sends everything on as it comes."""
+        proxied = self.other is not None and is_true(self.variables.get("proxy_media", ""))
+        return not self.held and self.state != "CS_HIBERNATE" and not proxied
 
     # -- events ------------------------------------------------------------------------------
 

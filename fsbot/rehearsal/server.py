@@ -36,10 +36,11 @@ class Faults:
     events alike, while connections stay open (a half-open link). `reply_delay`: seconds before
     each command is looked at. `refuse_recording`: the reply to every `uuid_record … start`.
     `lose_event_replies`: so many `sendevent` are delivered but not answered; `lose_replies` the
-    same for `api` too. `repeat_replies`: so many of both are answered twice. `lose_events`: names
-    of events that nobody gets. `hang_up_while_starting`: so many calls hang up in the 10 ms in
-    which a recording of theirs starts. `no_voice`: `speak` finds no such engine or voice.
-    `missing_extensions`: the dialplan does not have them.
+    same for `api` too, of commands that begin with `lose_replies_to`. `repeat_replies`: so many of
+    both are answered twice. `lose_events`: names of events that nobody gets.
+    `hang_up_while_starting`: so many calls hang up in the 10 ms in which a recording of theirs
+    starts. `no_voice`: `speak` finds no such engine or voice. `missing_extensions`: the dialplan
+    does not have them.
     """
 
     deny_access: bool = False
@@ -48,6 +49,7 @@ class Faults:
     refuse_recording: str = ""
     lose_event_replies: int = 0
     lose_replies: int = 0
+    lose_replies_to: str = ""
     repeat_replies: int = 0
     lose_events: frozenset[str] = frozenset()
     hang_up_while_starting: int = 0

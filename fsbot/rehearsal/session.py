@@ -169,7 +169,7 @@ class ClientSession:
 
     def _run_api(self, line: str) -> None:
         body = self._switch.api.run(line).encode("utf-8", "surrogateescape")
-        self._reply(encode_message("api/response", body=body or b"-ERR no reply\n"))
+        self._reply(encode_message("api/response", body=body or b"-ERR no reply\n"), line)
 
     def _run_in_background(self, line: str, wished: str) -> None:
         job = wished or str(uuid.uuid4())
@@ -186,9 +186,9 @@ class ClientSession:
         body = result.encode("utf-8", "surrogateescape")
         self._switch.fire(SwitchEvent("BACKGROUND_JOB", headers, body))
 
-    def _reply(self, data: bytes) -> None:
+    def _reply(self, data: bytes, line: str = "") -> None:
         faults = self._switch.faults
-        if faults.lose_replies:
+        if faults.lose_replies and line.startswith(faults.lose_replies_to):
             faults.lose_replies -= 1
             return
         times = 1

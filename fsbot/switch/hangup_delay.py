@@ -10,6 +10,7 @@ late enough.
 """
 
 from fsbot.switch.connection import Connection
+from fsbot.switch.errors import RequestTimeout
 from fsbot.switch.recording import check_uuid
 
 HOOKS = ("api_reporting_hook", "api_hangup_hook")
@@ -18,22 +19,28 @@ HOOKS = ("api_reporting_hook", "api_hangup_hook")
 SLEEP = "msleep 1000"
 """Milliseconds; FreeSWITCH adds a recording some 12 ms after it was asked to start it."""
 
+REPLY_SECONDS = 1.0
+"""A reply that takes longer is not waited for: the call is being spoken on."""
+
 _NOT_SET = "_undef_"
 
 
 def delay_hangup(connection: Connection, uuid: str) -> str:
     """Have the channel's end take a second from now on; the name of the hook that does it.
 
-    Empty if both hooks are the user's own, which are left alone, or if there is no such channel.
-    Raises EslError or UnsafeUuid.
+    Empty if both hooks are the user's own, which are left alone, if there is no such channel, or if
+    FreeSWITCH does not answer in time. Raises ConnectionLost, CommandRefused or UnsafeUuid.
     """
-    for hook in HOOKS:
-        value = connection.api(f"uuid_getvar {check_uuid(uuid)} {hook}").strip()
-        if value == SLEEP:  # of a bot that was killed
-            return hook
-        if value == _NOT_SET:
-            connection.api(f"uuid_setvar {uuid} {hook} {SLEEP}")
-            return hook
+    try:
+        for hook in HOOKS:
+            value = connection.api(f"uuid_getvar {check_uuid(uuid)} {hook}", REPLY_SECONDS).strip()
+            if value == SLEEP:  # of a bot that was killed
+                return hook
+            if value == _NOT_SET:
+                connection.api(f"uuid_setvar {uuid} {hook} {SLEEP}", REPLY_SECONDS)
+                return hook
+    except RequestTimeout:
+        pass
     return ""
 
 
@@ -42,5 +49,6 @@ def end_delay(connection: Connection, uuid: str, hook: str) -> None:
 
     Raises EslError or UnsafeUuid.
     """
-    if connection.api(f"uuid_getvar {check_uuid(uuid)} {hook}").strip() == SLEEP:
-        connection.api(f"uuid_setvar {uuid} {hook}")
+    command = f"uuid_getvar {check_uuid(uuid)} {hook}"
+    if connection.api(command, REPLY_SECONDS).strip() == SLEEP:
+        connection.api(f"uuid_setvar {uuid} {hook}", REPLY_SECONDS)

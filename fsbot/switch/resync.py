@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fsbot.switch.codec import Headers, ProtocolError, parse_json_event
 from fsbot.switch.connection import Connection
@@ -15,6 +16,17 @@ _LIST_CHANNELS = "show channels as json"
 _RECORDING = re.compile(r"<function>session_record</function>\s*<target>(.*?)</target>", re.DOTALL)
 
 
+class Media(StrEnum):
+    """What FreeSWITCH does with the sound of a leg."""
+
+    READ = "read"
+    HELD = "held"
+    BYPASSED = "bypassed"
+    """The telephones send it to each other: bypass_media, or `uuid_media off`."""
+    PROXIED = "proxied"
+    """It is sent on unread: proxy_media."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiveLeg:
     """A leg that exists now. `leg.answered_at` tells whether it has been answered; `dump` is what
@@ -23,6 +35,16 @@ class LiveLeg:
     leg: Leg
     role: Role
     dump: Headers
+
+    @property
+    def media(self) -> Media:
+        """What becomes of its sound."""
+        if self.dump.get("Channel-Call-State") == "HELD":
+            return Media.HELD
+        # A bridge that FreeSWITCH has left to the telephones (audio_bridge_on_hibernate).
+        if self.dump.get("Channel-State") == "CS_HIBERNATE":
+            return Media.BYPASSED
+        return Media.PROXIED if self.dump.get("variable_proxy_media") == "true" else Media.READ
 
 
 def parse_channels(text: str) -> list[Mapping[str, str]]:
@@ -62,6 +84,15 @@ def look_up(connection: Connection, uuid: str, call_uuid: str = "") -> LiveLeg |
     belongs_to_another = call_uuid not in ("", uuid)
     role = Role.B if belongs_to_another else role_in(event)
     return LiveLeg(Leg.from_event(event), role, event.headers)
+
+
+def is_listed(connection: Connection, uuid: str) -> bool:
+    """Whether FreeSWITCH lists the channel, perhaps one that is hung up and cannot end.
+
+    Raises EslError.
+    """
+    rows = parse_channels(connection.api(_LIST_CHANNELS))
+    return any(row.get("uuid") == uuid for row in rows)
 
 
 def exists(connection: Connection, uuid: str) -> bool:

@@ -30,7 +30,7 @@ def studio(switch: RehearsalSwitch, tmp_path: Path) -> Iterator[Studio]:
     serving.join()
 
 
-def silent(error: str, message: str) -> None:
+def silent(error: str, message: str, over: bool) -> None:
     raise AssertionError(f"{error}: {message}")
 
 
