@@ -37,16 +37,25 @@ def recording_of(bench: Bench, call: Call) -> str:
     return running() or ""
 
 
+def say_whole(bench: Bench, call: Call, sound: Sound) -> None:
+    over = call.position + sound.frames
+    call.say(sound)
+    bench.wait(lambda: call.position > over)
+
+
 @pytest.mark.parametrize("what", ["all", "its own path"])
 def test_a_recording_that_somebody_stops_goes_on(
     bench: Bench, switch: RehearsalSwitch, utterance: Sound, turn: dict[str, str], what: str
 ) -> None:
     bench.start()
-    call = switch.place(CallScript(utterance, repeat=2, tail=1.0))
+    call = switch.place(CallScript(silence(300)))
     path = recording_of(bench, call)
-    bench.wait(lambda: call.position > utterance.frames)
+    say_whole(bench, call, utterance)
     stop = path if what == "its own path" else what
     assert switch.api.run(f"uuid_record {call.uuid} stop {stop}") == "+OK Success\n"
+    bench.wait(lambda: recording_of(bench, call) != path)
+    say_whole(bench, call, utterance)
+    call.hang_up()
     records = bench.transcript(call.uuid)
     assert end_of(records).reason == "hangup"
     assert told(records) == [("recording_stopped", False), ("recording_stopped", True)]
