@@ -24,9 +24,9 @@ _POINT = (
 )
 _AT = r"(?:ar+oba(?:s|se|z|ze)?|chiocciola|klammeraffe)"
 _LOCAL_PART = (
-    rf"(?<!\S)(?:\w[.,]?\s)*{_PIECE}(?:{_POINT}{_PIECE})*"
+    rf"(?<!\S)(?:\w[.,]?\s){{0,40}}{_PIECE}(?:{_POINT}{_PIECE})*"
     # digits that are part of a name
-    r"(?:\s[\d.,]+)*"
+    r"(?:\s[\d.,]+){0,6}"
 )
 _EMAIL = re.compile(
     rf"{_LOCAL_PART}(?:\s?@\s?|,?\s{_AT},?\s|,?\s(?:at|ät)\s(?:sign\s)?"
