@@ -373,7 +373,7 @@ class Call:
         )
         if own.language == "auto" and self._unfinished is not None:
             known = self._unfinished.position.languages[channel.side]
-            own = replace(own, language=known or own.language)
+            own = replace(own, heard_language=known or "")
         return own
 
     def _end_transcript(self) -> None:

@@ -66,7 +66,7 @@ class FinalText:
     """Words with their times, all tokens, and how sure the model was.
 
     complete: the model itself ended the text. mean_log_prob: of the tokens, 0 without any. watched:
-    probabilities of `watched_tokens`.
+    probabilities of `watched_tokens`. language: Whisper's code of the language it was read in.
     """
 
     speech: Speech
@@ -75,6 +75,7 @@ class FinalText:
     complete: bool
     mean_log_prob: float
     watched: tuple[float, ...]
+    language: str = ""
 
 
 class FinalDecoder:
@@ -167,19 +168,24 @@ class FinalDecoder:
                 break
             start, prefix, draft = words[-1].end, [], ()
         mean = sum(log_probs) / max(1, len(log_probs))
-        return FinalText(speech, tuple(words), tuple(tokens), complete, mean, watched)
+        return FinalText(
+            speech, tuple(words), tuple(tokens), complete, mean, watched, _language(voice)
+        )
+
+
+def _language(voice: Voice) -> str:
+    return voice.tokenizer.language or "en"
 
 
 def _that_leave_room(before: list[FinalText], voice: Voice, speech: Speech) -> list[FinalText]:
-    """The latest of some texts, as far as the decoder can hold them with that of the speech.
-
-    In some languages a few seconds fill it.
+    """The latest of some texts, as far as they are in the voice's language, and the decoder can
+    hold them with that of the speech: in some languages a few seconds fill it.
     """
     room = voice.room(speech.audio_end - speech.audio_start)
     tokens = 0
     for place in range(len(before) - 1, -1, -1):
         tokens += len(before[place].tokens)
-        if tokens > room:
+        if tokens > room or before[place].language != _language(voice):
             return before[place + 1 :]
     return before
 

@@ -60,7 +60,7 @@ class EngineOptions:
 class StreamOptions:
     """What is known about one side before it speaks.
 
-    language: Whisper's code, or "auto" to detect it from the first seconds of speech;
+    language: Whisper's code, or "auto" to find it out, and anew where the speaker changes it;
     auto_languages: the codes that "auto" chooses from, none for all of Whisper's;
     static_prompt: names and terms to expect, put before every window and never scrolled away;
     task: "transcribe", or "translate" to English. skip_late_updates: whether an update that is a
@@ -68,6 +68,7 @@ class StreamOptions:
     wait has the same text on any machine. init_prompt: text put before the first utterance as if it
     had been said before. logdir: directory for the sound and text of every window, None for none.
     position: where a stream that was broken off goes on; its audio begins at `position.begin`.
+    heard_language: what "auto" had found out by then.
     """
 
     language: str = "fr"
@@ -78,6 +79,7 @@ class StreamOptions:
     init_prompt: str = ""
     logdir: Path | None = None
     position: StreamPosition = START
+    heard_language: str = ""
 
     def named(self, name: str) -> "StreamOptions":
         """The same for a stream of that name, which must be safe in a path: its logdir is its

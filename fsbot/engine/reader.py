@@ -1,4 +1,4 @@
-"""Who reads a stream's audio: the voice of its language, given or detected."""
+"""Who reads a stream's audio: the voice of its language, given or found out."""
 
 from collections.abc import Callable
 
@@ -6,18 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsbot.engine.events import LanguageDoubted
-from fsbot.engine.final import FinalText
+from fsbot.engine.final import FinalText, Speech
 from fsbot.engine.inference import Job
 from fsbot.engine.language import (
     DETECTION_SECONDS,
     DOUBT_SECONDS,
     SURE,
+    SUSPICIOUS_SECONDS,
+    Detected,
+    Heard,
+    LanguageChoice,
     LanguageDoubts,
     detect_language,
+    hear_languages,
 )
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
+from fsbot.engine.tasks import Task, Update
+from fsbot.engine.utterance import Utterance
 from fsbot.engine.voice import Voice
+
+FRESH = 0.5
+"""Share of an utterance's audio that live text must have heard, or else its language is asked for
+once more."""
 
 
 class Reader:
@@ -35,34 +46,93 @@ class Reader:
         self._options = options
         self._stream_options = stream_options
         self._listen = listen
-        self._voice: Voice | None = None
+        self._voices: dict[str, Voice] = {}
+        self._choice: LanguageChoice | None = None
         self._doubts: LanguageDoubts | None = None
-        if stream_options.language != "auto":
-            likely = stream_options.auto_languages
+        self._live: tuple[Utterance, Voice] | None = None
+        """An utterance whose live text is in another language than the chosen one."""
+        likely = stream_options.auto_languages
+        if stream_options.language == "auto":
+            self._choice = LanguageChoice(likely, stream_options.heard_language)
+        else:
             self._doubts = LanguageDoubts(stream_options.language, likely)
 
-    def voice(self, start: float, upto: float, over: bool) -> Job[Voice | None]:
+    def voice(self, task: Task, over: bool) -> Job[Voice | None]:
         """The voice to read that audio with; None while too little of it tells the language.
 
         over: the utterance is, and has to be read in any case.
         """
-        if self._voice is None:
-            language = self._stream_options.language
-            if language == "auto":
-                enough = upto - start >= DETECTION_SECONDS
-                if not enough and not over:
-                    return None
-                detected = yield from detect_language(
-                    self._model,
-                    self._listen(start, upto),
-                    self._options.padding,
-                    self._stream_options.auto_languages,
-                )
-                if not enough or detected.probability < SURE:
-                    return self._of(detected.language)
-                language = detected.language
-            self._voice = self._of(language)
-        return self._voice
+        choice = self._choice
+        if choice is None:
+            return self._of(self._stream_options.language)
+        if choice.language:
+            live = self._live
+            if live is not None and live[0] is task.utterance and isinstance(task, Update):
+                return live[1]
+            return self._of(choice.language)
+        start, upto = task.utterance.audio_start, task.upto
+        enough = upto - start >= DETECTION_SECONDS
+        if not enough and not over:
+            return None
+        detected = yield from detect_language(
+            self._model,
+            self._listen(start, upto),
+            self._options.padding,
+            self._stream_options.auto_languages,
+        )
+        if enough and detected.probability >= SURE:
+            choice.language = detected.language
+        return self._of(detected.language)
+
+    def updated(self, utterance: Utterance, voice: Voice) -> None:
+        """Live text of the utterance has been read: what comes may be in another language."""
+        if self._choice is None or not self._choice.language or utterance.heard is None:
+            return
+        other = self._choice.certain(voice.tokenizer, utterance.heard)
+        self._live = (utterance, self._of(other.language)) if other is not None else None
+
+    def other(
+        self, utterance: Utterance, voice: Voice, speech: Speech
+    ) -> Job[tuple[Voice, Detected] | None]:
+        """The voice of another language, in which the utterance may be as well."""
+        choice = self._choice
+        if choice is None or not self._model.is_multilingual:
+            return None
+        seconds = speech.audio_end - speech.audio_start
+        if not choice.language:
+            audio = self._listen(speech.audio_start, speech.audio_end)
+            watched = yield from hear_languages(self._model, audio, self._options.padding)
+            utterance.heard = Heard(watched, seconds)
+            language = voice.tokenizer.language or ""
+            second = choice.runner_up(voice.tokenizer, utterance.heard, language)
+            return None if second is None else (self._of(second.language), second)
+        if seconds < SUSPICIOUS_SECONDS:
+            return None
+        heard = utterance.heard
+        stale = heard is None or heard.seconds < FRESH * seconds
+        if stale or not choice.agrees(voice.tokenizer, heard):
+            # Alone and as a whole it tells more than while it grew.
+            audio = self._listen(speech.audio_start, speech.audio_end)
+            watched = yield from hear_languages(self._model, audio, self._options.padding)
+            utterance.heard = Heard(watched, seconds)
+        other = choice.suspect(voice.tokenizer, utterance.heard)
+        return None if other is None else (self._of(other.language), other)
+
+    def prefers(
+        self, utterance: Utterance, other: Detected, own: FinalText, its: FinalText
+    ) -> bool:
+        """Whether the text in the other language is the utterance's."""
+        if self._choice is None or utterance.heard is None or not its.words:
+            return False
+        return self._choice.changes(
+            other, utterance.heard, own.mean_log_prob if own.words else -10.0, its.mean_log_prob
+        )
+
+    def closed(self, utterance: Utterance, voice: Voice) -> None:
+        """The utterance is over, and read by that voice."""
+        self._live = None
+        if self._choice is not None and voice.tokenizer.language is not None:
+            self._choice.close(voice.tokenizer, voice.tokenizer.language, utterance.heard)
 
     def doubt(self, utterance: int, voice: Voice, text: FinalText) -> LanguageDoubted | None:
         """What is to be said of the language that was given, after this final text."""
@@ -75,5 +145,9 @@ class Reader:
         return LanguageDoubted(utterance, given, other.language, other.probability)
 
     def _of(self, language: str) -> Voice:
-        options = self._stream_options
-        return Voice.of(self._model, self._options, language, options.task, options.static_prompt)
+        if language not in self._voices:
+            options = self._stream_options
+            self._voices[language] = Voice.of(
+                self._model, self._options, language, options.task, options.static_prompt
+            )
+        return self._voices[language]

@@ -236,7 +236,7 @@ class Stream:
         task = self.tasks.pop(0)
         self._reading = task.utterance
         over = isinstance(task, Close)
-        voice = yield from self._reader.voice(task.utterance.audio_start, task.upto, over)
+        voice = yield from self._reader.voice(task, over)
         if voice is None:
             return
         reading = self._read(task, voice)
@@ -252,8 +252,9 @@ class Stream:
                 words = yield from utterance.update(voice, self._between, upto)
                 if words is not None:
                     self._emit(words)
+                self._reader.updated(utterance, voice)
             case Preview(utterance):
-                text = yield from self._decode(voice, task)
+                voice, text = yield from self._decode(voice, task)
                 self._preview = voice, text
                 if (words := utterance.preview(voice, text)) is not None:
                     self._emit(words)
@@ -273,9 +274,10 @@ class Stream:
         if self._preview is not None and self._preview[1].speech.same_but_for_silence(task.speech):
             voice, text = self._preview
         else:
-            text = yield from self._decode(voice, task)
+            voice, text = yield from self._decode(voice, task)
         self._preview = None
         self._finals.accept(text)
+        self._reader.closed(utterance, voice)
         room = self._options.max_context_tokens
         self._context = (self._context + text.tokens)[-room:] if room else ()
         if (words := utterance.flush(voice, text)) is not None:
@@ -284,7 +286,9 @@ class Stream:
         if (doubt := self._reader.doubt(utterance.number, voice, text)) is not None:
             self._emit(doubt)
 
-    def _decode(self, voice: Voice, task: Preview | Close) -> Job[FinalText]:
+    def _decode(self, voice: Voice, task: Preview | Close) -> Job[tuple[Voice, FinalText]]:
+        """The final text, and the voice that has read it: of another language, if it was spoken."""
+
         def may_search() -> bool:
             if self._open is task.utterance and self._endpointer.last_speech > task.speech.end:
                 return False  # The pause is over: this text will never be a final one.
@@ -292,9 +296,16 @@ class Stream:
             return self._searches.allow(until, self._clock() - began)
 
         utterance, began = task.utterance, self._clock()
-        return self._finals.decode(
+        text = yield from self._finals.decode(
             voice, utterance.context, task.speech, utterance.draft, may_search
         )
+        suspected = yield from self._reader.other(utterance, voice, task.speech)
+        if suspected is not None:
+            other, detected = suspected
+            its = yield from self._finals.decode(other, (), task.speech, (), may_search)
+            if self._reader.prefers(utterance, detected, text, its):
+                return other, its
+        return voice, text
 
     def _between(self, start: float, end: float) -> NDArray[np.float32]:
         return self._audio.slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))

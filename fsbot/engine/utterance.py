@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.alignatt import settled
 from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import UtteranceFinal, Word, WordsCommitted, joined
 from fsbot.engine.final import FinalText, Listen
 from fsbot.engine.inference import Job, Window
+from fsbot.engine.language import Heard
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.position import OpenUtterance
 from fsbot.engine.voice import Voice
@@ -51,6 +53,8 @@ class Utterance:
         self._inherited: tuple[int, ...] = ()
         self._held: list[Word] = []
         self._heard_until = audio_start
+        self.heard: Heard | None = None
+        """What language its sound has been in, when it was last listened to."""
 
     @classmethod
     def taken_up(
@@ -85,6 +89,7 @@ class Utterance:
         draft = _tokens(self._held)
         task = voice.task(self.context, prefix, frames, LIVE_REWIND, draft)
         decoded = yield Window(audio, voice.options.live_padding, task)
+        self.heard = Heard(tuple(decoded.watched), len(audio) / SAMPLE_RATE)
         self._hold(voice, decoded, start, upto)
         ready = settled(decoded.frames, frames, voice.options.frame_threshold)
         count = self._whole_words(ready, decoded.complete)
