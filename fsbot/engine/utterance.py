@@ -94,6 +94,7 @@ class Utterance:
         ready = settled(decoded.frames, frames, voice.options.frame_threshold)
         count = self._whole_words(ready, decoded.complete)
         count = self._sure_words(count, said_before, voice.options.sure_probability)
+        count = self._said_words(count, said_before, voice)
         if not count and self._held == said_before:
             return None
         return self._commit(voice, count)
@@ -109,6 +110,7 @@ class Utterance:
         self._heard_until = text.speech.audio_end
         settled_until = self._heard_until - voice.options.frame_threshold * FRAME_SECONDS
         ready = sum(word.end <= settled_until for word in self._held)
+        ready = self._said_words(ready, said_before, voice)
         if not ready and self._held == said_before:
             return None
         return self._commit(voice, ready)
@@ -184,11 +186,23 @@ class Utterance:
     def _sure_words(self, count: int, said_before: Sequence[Word], probability: float) -> int:
         """How many of the first `count` held words are probable, or were heard before as well."""
         for number, held in enumerate(self._held[:count]):
-            heard_before = any(
-                held.text == word.text and abs(held.start - word.start) < SAME_WORD
-                for word in said_before
-            )
-            if held.probability < probability and not heard_before:
+            if held.probability < probability and not _is_among(held, said_before):
+                return number
+        return count
+
+    def _said_words(self, count: int, said_before: Sequence[Word], voice: Voice) -> int:
+        """How many of the first `count` held words are more than the prompt speaking.
+
+        Of little sound the model makes words that it was told to expect. So what an utterance
+        begins with and stands in the prompt must be probable, and have been heard before as well.
+        """
+        if self.spoken or self._inherited:
+            return count
+        for number, held in enumerate(self._held[:count]):
+            if not voice.expects(held.text):
+                return count
+            sure = held.probability >= voice.options.sure_probability
+            if not sure or not _is_among(held, said_before):
                 return number
         return count
 
@@ -241,6 +255,13 @@ class Utterance:
         words[0] = replace(words[0], start=start)
         words[-1] = replace(words[-1], end=end)
         return words
+
+
+def _is_among(held: Word, said_before: Sequence[Word]) -> bool:
+    """Whether a word was heard before, at about the same time."""
+    return any(
+        held.text == word.text and abs(held.start - word.start) < SAME_WORD for word in said_before
+    )
 
 
 def _tokens(words: Sequence[Word]) -> list[int]:

@@ -1,5 +1,6 @@
 """How one side is read: model, language, and what stands before its words."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from fsbot.engine import guards
 from fsbot.engine.decoding import DecodingTask
+from fsbot.engine.events import blank
 from fsbot.engine.language import watched_tokens
 from fsbot.engine.model import FRAME_SECONDS, SpeechModel
 from fsbot.engine.options import EngineOptions
@@ -60,6 +62,20 @@ class Voice:
             watched_tokens(tokenizer),
         )
 
+    def expects(self, word: str) -> bool:
+        """Whether the word stands in the static prompt, and is none of those that stand in any
+        text: it has a capital or a digit there, or four letters."""
+        if not self.static_prompt:
+            return False
+        prompt = self.tokenizer.decode(list(self.static_prompt))
+        said = _bare(word).casefold()
+        if not blank(self.language):
+            return said in prompt.casefold()
+        return any(
+            each.casefold() == said and (len(each) >= 4 or each != each.lower() or each.isdigit())
+            for each in map(_bare, prompt.split())
+        )
+
     def room(self, seconds: float) -> int:
         """Tokens of earlier text that leave room for that of so many seconds in a window."""
         standing = len(self.static_prompt) + len(self.tokenizer.sot_sequence) + 2
@@ -100,6 +116,10 @@ class Voice:
             beams=self.options.beams,
             rewind_frames=rewind_frames,
         )
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"^\W+|\W+$", "", word)
 
 
 def prompt_tokens(model: SpeechModel, text: str) -> tuple[int, ...]:
