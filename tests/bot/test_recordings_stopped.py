@@ -142,10 +142,10 @@ def test_a_paused_recording_is_told_and_a_hold_is_not(
     call = switch.place(CallScript(silence(60)))
     path = recording_of(bench, call)
     gevent.sleep(0.5)
-    call.hold()
+    call.legs[0].hold()
     gevent.sleep(2.5)
     assert told(bench.journal(call.uuid)) == []
-    call.unhold()
+    call.legs[0].unhold()
     gevent.sleep(0.5)
     switch.api.run(f"uuid_record {call.uuid} pause {path}")
     bench.wait(lambda: told(bench.journal(call.uuid)) == [("no_audio", False)])
