@@ -36,12 +36,11 @@ from fsbot.switch.link import Endpoint, Link
 from fsbot.switch.masks import CONTROL
 from fsbot.switch.outbound import OutboundServer, OutboundSession
 from fsbot.switch.recording import (
-    UnsafeUuid,
-    check_uuid,
     prepare_directory,
     stop_command,
 )
 from fsbot.switch.resync import LiveLeg, active_recordings, exists, live_legs, look_up
+from fsbot.switch.uuids import UnsafeUuid, check_uuid
 from fsbot.systemd import ServiceManager
 from fsbot.threads import EventLoop
 from fsbot.trace import Trace

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from fsbot.hub import in_thread
 from fsbot.switch.recording import RecordingDirectory
+from fsbot.switch.uuids import FILE_STEM, UnsafeUuid, file_stem
 from fsbot.transcript.delivery import SUFFIX
 from fsbot.transcript.records import EndOfTranscript, Failure, StartOfTranscript, parse
 
@@ -33,7 +34,7 @@ Keep = str | float
 """`on_close`, `forever`, or a number of days."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_JOURNAL = re.compile(r"([A-Za-z0-9-]{1,128})\.jsonl")
+_JOURNAL = re.compile(rf"({FILE_STEM})\.jsonl")
 _OF_INTEREST = tuple(
     f'"kind":"{kind}"'.encode() for kind in ("start_of_transcript", "end_of_transcript", "error")
 )
@@ -108,22 +109,22 @@ class Retention:
         """What may be journals of calls that are over."""
         for name in os.listdir(day):
             found = _JOURNAL.fullmatch(name)
-            if found and found[1] not in self._in_use():
+            if found and found[1] not in map(file_stem, self._in_use()):
                 yield name
 
     # Recordings
 
     def _sweep_recordings(self, top: int, days: list[str]) -> None:
-        uuids = self._recorded_uuids()
-        for day_name in days if uuids else ():
+        stems = self._recorded_stems()
+        for day_name in days if stems else ():
             with suppress(OSError), _opened(day_name, top) as day:
                 for name in self._journals(day):
-                    if name.removesuffix(".jsonl") in uuids:
+                    if name.removesuffix(".jsonl") in stems:
                         with _told(name):
                             self._sweep_recordings_of(day, name)
 
-    def _recorded_uuids(self) -> set[str]:
-        """Legs of which there is a file that may be a recording."""
+    def _recorded_stems(self) -> set[str]:
+        """File stems of legs of which there is a file that may be a recording."""
         with suppress(FileNotFoundError):
             names = os.listdir(self._recordings.local)
             return {found[0] for name in names if (found := self._recordings.identify_name(name))}
@@ -149,16 +150,16 @@ class Retention:
         return True
 
     def _delete_recordings(self, day: int, name: str, kept: Kept) -> None:
-        uuid = name.removesuffix(".jsonl")
+        stem = name.removesuffix(".jsonl")
         for path in dict.fromkeys(map(Path, kept.paths)):
             identified = self._recordings.identify_name(path.name)
-            if path.parent != self._recordings.local or not identified or identified[0] != uuid:
+            if path.parent != self._recordings.local or not identified or identified[0] != stem:
                 continue
             with suppress(FileNotFoundError), _opened(self._recordings.local) as directory:
                 # Last of all: the leg may have been taken once more.
                 if not _is_pending(day, name) and _is_file(directory, path.name):
                     os.unlink(path.name, dir_fd=directory)
-                    log.info("recording deleted", call_uuid=uuid, path=str(path))
+                    log.info("recording deleted", path=str(path))
 
     # Transcripts
 
@@ -234,9 +235,9 @@ def _read(day: int, name: str) -> Kept | None:
     with os.fdopen(descriptor, "rb") as file:
         lines = file.read().split(b"\n")
     try:
-        if parse(lines[0]).call_uuid != name.removesuffix(".jsonl"):
+        if file_stem(parse(lines[0]).call_uuid) != name.removesuffix(".jsonl"):
             return None
-    except ValidationError:
+    except (ValidationError, UnsafeUuid):
         return None
     paths: list[str] = []
     ended_at, heard = None, True

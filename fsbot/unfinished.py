@@ -1,6 +1,6 @@
 """Transcripts that a bot which was killed has left without their end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import structlog
 from fsbot.audio.pcm import PcmFormat
 from fsbot.studio import Adopted
 from fsbot.switch.legs import Leg
-from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.switch.uuids import UnsafeUuid, file_stem, uuid_of
 from fsbot.transcript.delivery import pending_journals
 from fsbot.transcript.journal import read_what_is_sound
 from fsbot.transcript.position import TranscriptPosition
@@ -83,9 +83,17 @@ def read_unfinished(directory: Path) -> Iterator[Unfinished]:
     """All of them under a transcripts directory. Blocks on the disk."""
     for journal in pending_journals(directory):
         try:
-            uuid = check_uuid(journal.stem)
             records = read_what_is_sound(journal)
+            uuid = _uuid_of(journal, records)
         except (OSError, UnsafeUuid) as error:
             log.warning("journal of a former run not read", path=str(journal), reason=str(error))
             continue
         yield Unfinished(uuid, journal, TranscriptPosition.of(records), tuple(records))
+
+
+def _uuid_of(journal: Path, records: Sequence[Record]) -> str:
+    """Of the call whose journal it is. Raises UnsafeUuid for one under another's name."""
+    uuid = records[0].call_uuid if records else uuid_of(journal.stem)
+    if uuid is None or file_stem(uuid) != journal.stem:
+        raise UnsafeUuid(f"it is not the journal of {uuid!r}")
+    return uuid

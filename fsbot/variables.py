@@ -7,7 +7,7 @@ import structlog
 
 from fsbot.switch.errors import EslError
 from fsbot.switch.link import Link
-from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.switch.uuids import UnsafeUuid, check_uuid
 from fsbot.transcript.records import Record, StartOfTranscript, Transcription
 
 log = structlog.get_logger("fsbot.call")

@@ -20,6 +20,7 @@ from rich.text import Text
 from fsbot.log import printable
 from fsbot.screen import COLOURS, OpenUtterance, clock
 from fsbot.settings import Settings
+from fsbot.switch.uuids import stem_begins
 from fsbot.transcript.delivery import SUFFIX
 from fsbot.transcript.library import redacted
 from fsbot.transcript.records import (
@@ -219,7 +220,7 @@ class Watch:
             incomplete = {name for name in names if name.endswith(SUFFIX)}
             self._listed[day] = names
             for path in (day / name for name in new | incomplete):
-                if path.suffix in (SUFFIX, ".jsonl") and path.stem.startswith(self._begins):
+                if path.suffix in (SUFFIX, ".jsonl") and stem_begins(path.stem, self._begins):
                     found.add(path.with_suffix(".jsonl"))
         return found
 

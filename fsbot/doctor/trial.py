@@ -21,12 +21,12 @@ from fsbot.switch.errors import CommandRefused, EslError
 from fsbot.switch.recording import (
     RecordingDirectory,
     RecordingRefused,
-    UnsafeUuid,
     check_reply,
     start_command,
     stop_command,
 )
 from fsbot.switch.resync import exists
+from fsbot.switch.uuids import UnsafeUuid
 
 CALL_CHECK = "call"
 RECORDING_CHECK = "recording"

@@ -77,7 +77,7 @@ class Api:
     # -- uuid_record ---------------------------------------------------------------------------
 
     def _uuid_record(self, arguments: str) -> str:
-        words = arguments.split(" ", 4)
+        words = _separated(arguments, 5)
         if len(words) < 3 or not all(words[:3]):
             return _RECORD_USAGE
         identity, action, path = words[0], words[1].lower(), words[2]
@@ -165,7 +165,7 @@ class Api:
         return "true" if self._switch.find_leg(arguments) else "false"
 
     def _uuid_getvar(self, arguments: str) -> str:
-        words = arguments.split()
+        words = _separated(arguments)
         if len(words) < 2:
             return "-USAGE: <uuid> <var>\n"
         found = self._switch.find_leg(words[0])
@@ -174,13 +174,13 @@ class Api:
         return found[1].variables.get(words[1]) or "_undef_"
 
     def _uuid_setvar(self, arguments: str) -> str:
-        words = arguments.split(" ", 2)
+        words = _separated(arguments, 3)
         if len(words) < 2:
             return "-USAGE: <uuid> <var> [value]\n"
         found = self._switch.find_leg(words[0])
         if found is None:
             return _NO_SUCH_CHANNEL
-        found[1].variables[words[1]] = _cleaned(words[2]) if words[2:] else ""
+        found[1].variables[words[1]] = words[2] if words[2:] else ""
         return "+OK\n"
 
     def _uuid_setvar_multi(self, arguments: str) -> str:
@@ -196,18 +196,18 @@ class Api:
         return "+OK\n"
 
     def _uuid_dump(self, arguments: str) -> str:
-        identity, _, form = arguments.partition(" ")
-        if not identity:
+        words = _separated(arguments, 2)
+        if not words:
             return "-USAGE: <uuid> [format]\n"
-        found = self._switch.find_leg(identity)
+        found = self._switch.find_leg(words[0])
         if found is None:
             return _NO_SUCH_CHANNEL
         event = found[1].dump()
-        frame = event.json if form == "json" else encode_event_plain(event.headers.items())
+        frame = event.json if words[1:] == ["json"] else encode_event_plain(event.headers.items())
         return frame.partition(b"\n\n")[2].decode("utf-8", "surrogateescape")
 
     def _uuid_buglist(self, arguments: str) -> str:
-        words = arguments.split()
+        words = _separated(arguments)
         if not words:
             return "-USAGE: <uuid>\n"
         found = self._switch.find_leg(words[0])
@@ -265,7 +265,8 @@ class Api:
         subclass = re.match(r'~local e=freeswitch\.Event\("CUSTOM","([\w:]+)"\) ', arguments)
         if subclass is None or not arguments.endswith(" e:fire()"):
             return "-ERR no such script\n"
-        headers = re.findall(r'e:addHeader\("([^"]+)","([^"]*)"\)', arguments)
+        headers = re.findall(r'e:addHeader\("([^"]+)","((?:[^"\\]|\\.)*)"\)', arguments)
+        headers = [(name, re.sub(r"\\(.)", r"\1", value)) for name, value in headers]
         body = re.search(r'e:addBody\(\(\("([0-9a-f]+)"\):gsub\(', arguments)
         pairs = [("Event-Subclass", subclass[1]), *headers, *self._switch.core.headers("CUSTOM")]
         content = bytes.fromhex(body[1]) if body else b""
@@ -415,14 +416,24 @@ def _channel_row(leg: Leg) -> dict[str, str]:
     }
 
 
-def _separated(line: str) -> list[str]:
-    """Words at blanks, but not within single quotes: switch_separate_string in switch_utils.c."""
-    words = re.findall(r"(?:'(?:[^'\\]|\\.)*'|[^ '])+", line)
-    return [re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)'", "", word)) for word in words]
-
-
-def _cleaned(text: str) -> str:
-    """An argument without its quotes and escapes: cleanup_separated_string in switch_utils.c."""
-    meant = {"n": "\n", "r": "\r", "t": "\t", "s": " ", "'": "'", '"': '"', "\\": "\\"}
-    paired = re.sub(r"(?<!\\)'([^']*)(?<!\\)'", r"\1", text)
-    return re.sub(r"\\(.)", lambda found: meant.get(found[1], found[0]), paired)
+def _separated(line: str, most: int = 100) -> list[str]:
+    """switch_separate_string in switch_utils.c at blanks: not within single quotes, nor behind a
+    backslash; `most`: the last word is all the rest. `^^X` in front makes X the separator."""
+    separator = " "
+    if re.match(r"\^\^..", line):
+        separator, line = line[2], line[3:]
+    words, quoted, at = [""], False, 0
+    while at < len(line):
+        letter = line[at]
+        if letter == separator and not quoted and len(words) < most:
+            words.append("")
+        elif letter == "\\" and at + 1 < len(line):
+            at += 1
+            known = {"n": "\n", "r": "\r", "t": "\t", "s": " ", "'": "'", '"': '"', "\\": "\\"}
+            words[-1] += known.get(line[at], letter + line[at])
+        elif letter == "'" and (quoted or "'" in line[at + 1 :]):
+            quoted = not quoted
+        else:
+            words[-1] += letter
+        at += 1
+    return [word for word in words if word or separator != " "]

@@ -11,7 +11,7 @@ late enough.
 
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import RequestTimeout
-from fsbot.switch.recording import check_uuid
+from fsbot.switch.uuids import check_uuid
 
 HOOKS = ("api_reporting_hook", "api_hangup_hook")
 """Channel variables with a command that the channel's thread runs as it ends, BYE being sent."""

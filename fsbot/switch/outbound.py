@@ -10,6 +10,7 @@ that it waits for. Source: FACTS.md 6, mod_event_socket.c, the capture outbound_
 """
 
 import errno
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from fsbot.switch.codec import Event, ProtocolError, encode_command, parse_event
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError
 from fsbot.switch.legs import Leg
-from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.switch.uuids import UnsafeUuid, check_uuid
 from fsbot.threads import Latch
 
 log = structlog.get_logger("fsbot.switch")
@@ -125,7 +126,10 @@ class OutboundSession(Connection):
                 raise CommandRefused(
                     "connect", "the dialplan's socket lacks `full`: nothing can be asked"
                 )
-            for line in (f"linger {LINGER_SECONDS}", f"filter Unique-ID {self.leg.uuid}"):
+            for line in (
+                f"linger {LINGER_SECONDS}",
+                f"filter Unique-ID {_filtered(self.leg.uuid)}",
+            ):
                 reply = self.request(line).reply_text
                 if not reply.startswith("+OK"):
                     raise CommandRefused(line, reply)
@@ -302,6 +306,12 @@ class OutboundSession(Connection):
         """Drop the link; whoever waits for the channel need not any longer."""
         super().close(reason)
         self._channel_gone()
+
+
+def _filtered(uuid: str) -> str:
+    """The UUID as a value of `filter`, which reads signs and slashes at its beginning otherwise
+    (mod_event_socket.c): then as a regular expression."""
+    return f"/^{re.escape(uuid)}$/" if uuid[0] in "+-/" else uuid
 
 
 class OutboundServer:

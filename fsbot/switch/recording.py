@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from fsbot.errors import UserError
 from fsbot.switch.errors import CommandRefused
+from fsbot.switch.uuids import FILE_STEM, check_uuid, file_stem
 
-_UUID = re.compile(r"[A-Za-z0-9-]{1,128}")
-_FILE_NAME = re.compile(r"([A-Za-z0-9-]{1,128})-([1-9][0-9]{0,8})\.raw")
+_FILE_NAME = re.compile(rf"({FILE_STEM})-([1-9][0-9]{{0,8}})\.raw")
 # uuid_record splits its arguments at blanks and gives meaning to quotes, backslashes, braces, $.
 _SAFE_DIRECTORY = re.compile(r"/[\w./@+=,~:-]*")
 _DIRECTORY_MODE = 0o2770
@@ -52,23 +52,12 @@ below 0 leaves its detection off, a threshold of 0 turns it off.
 """
 
 
-class UnsafeUuid(ValueError):
-    """A channel UUID, which a dialplan may choose, that must not become part of a path."""
-
-
 class RecordingRefused(CommandRefused):
     """FreeSWITCH did not answer `+OK` to uuid_record; `reply` is its answer, unchanged."""
 
     @property
     def leg_is_gone(self) -> bool:
         return self.reply.startswith("-ERR Cannot locate session")
-
-
-def check_uuid(uuid: str) -> str:
-    """The UUID itself if it is letters, digits and hyphens, 1 to 128; else raises UnsafeUuid."""
-    if not _UUID.fullmatch(uuid):
-        raise UnsafeUuid(f"a channel UUID that is no file name: {uuid[:40]!r}")
-    return uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +84,20 @@ class RecordingDirectory:
         return str(self.on_switch / _file_name(uuid, number))
 
     def identify(self, switch_path: str) -> tuple[str, int] | None:
-        """The leg and number of a `Record-File-Path`; None if the file is not one of ours."""
+        """The `file_stem` of the leg's UUID and the number of a `Record-File-Path`; None if the
+        file is not one of ours."""
         path = PurePosixPath(switch_path)
         return self.identify_name(path.name) if path.parent == self.on_switch else None
 
     @staticmethod
     def identify_name(name: str) -> tuple[str, int] | None:
-        """The leg and number that a file's name says; None if the bot gives no such names."""
+        """The same of a file's name; None if the bot gives no such names."""
         found = _FILE_NAME.fullmatch(name)
         return (found[1], int(found[2])) if found else None
 
 
 def _file_name(uuid: str, number: int) -> str:
-    return f"{check_uuid(uuid)}-{number}.raw"
+    return f"{file_stem(uuid)}-{number}.raw"
 
 
 def start_command(

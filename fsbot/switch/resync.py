@@ -10,7 +10,7 @@ from fsbot.switch.codec import Headers, ProtocolError, parse_json_event
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, Role, role_in
-from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.switch.uuids import UnsafeUuid, check_uuid
 
 _LIST_CHANNELS = "show channels as json"
 _RECORDING = re.compile(r"<function>session_record</function>\s*<target>(.*?)</target>", re.DOTALL)

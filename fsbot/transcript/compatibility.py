@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
-from fsbot.switch.recording import UnsafeUuid, check_uuid
+from fsbot.switch.uuids import UnsafeUuid, check_uuid
 from fsbot.transcript.records import (
     EndOfTranscript,
     EndOfUtterance,
@@ -78,7 +78,7 @@ def _fired_by_lua(record: Record, name: str, body: dict[str, object]) -> Order:
     """The texts of strangers stand in it in hexadecimal: nothing of them is Lua."""
     finished = "true" if isinstance(record, EndOfTranscript) else "false"
     headers = {
-        "Unique-ID": record.call_uuid,
+        "Unique-ID": record.call_uuid.replace('"', '\\"'),  # it has no backslash: check_uuid
         "transcription-vendor": "google",
         "transcription-session-finished": finished,
     }

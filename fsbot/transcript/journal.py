@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from fsbot.switch.uuids import file_stem
 from fsbot.transcript.delivery import Delivery
 from fsbot.transcript.records import Record, parse
 
@@ -18,14 +19,11 @@ _READ_BYTES = 1 << 20
 
 
 def journal_path(directory: Path, call_uuid: str, answered_at: float) -> Path:
-    """`directory/YYYY-MM-DD/<call_uuid>.jsonl`, by the UTC date of answer.
-
-    call_uuid must have passed `fsbot.switch.recording.check_uuid`; a slash raises ValueError.
+    """`directory/YYYY-MM-DD/<call_uuid>.jsonl`, by the UTC date of answer; the UUID as
+    `fsbot.switch.uuids.file_stem` writes it. Raises UnsafeUuid.
     """
-    if "/" in call_uuid or call_uuid in ("", ".", ".."):
-        raise ValueError(f"no file name: {call_uuid[:40]!r}")
     day = datetime.fromtimestamp(answered_at, UTC).date().isoformat()
-    return directory / day / f"{call_uuid}.jsonl"
+    return directory / day / f"{file_stem(call_uuid)}.jsonl"
 
 
 def line_of(record: Record) -> bytes:

@@ -1,11 +1,13 @@
 """The journals that are there: found by a call's UUID, or gone through one by one."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from fsbot.engine.events import Word, joined
 from fsbot.errors import UserError
+from fsbot.switch.uuids import UnsafeUuid, file_stem, stem_begins
 from fsbot.transcript.journal import read_what_is_sound
 from fsbot.transcript.records import Alternative, Record, SpokenWord, Transcription
 from fsbot.transcript.redaction import NO_REDACTION, Redaction
@@ -21,9 +23,10 @@ def find(transcripts: Path, name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     # Compared as text, never as a pattern or a path: it may hold anything.
-    found = [path for path in journals(transcripts) if path.stem.startswith(name)]
-    exact = [path for path in found if path.stem == name]
-    found = exact or found
+    found = [path for path in journals(transcripts) if stem_begins(path.stem, name)]
+    with suppress(UnsafeUuid):
+        stems = (name, file_stem(name))
+        found = [path for path in found if path.stem in stems] or found
     if not found:
         raise UserError(
             f"there is no transcript {name!r} in {transcripts}",

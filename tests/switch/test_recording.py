@@ -10,16 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from esl_peer import decode_commands
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fsbot.errors import UserError
 from fsbot.switch.recording import (
     RecordingDirectory,
     RecordingRefused,
-    UnsafeUuid,
     check_reply,
-    check_uuid,
     prepare_directory,
     start_command,
     stop_command,
@@ -43,36 +39,6 @@ def recorded_replies(captures, name):
         for pair in zip(commands, replies, strict=True)
         if pair[0].startswith("api uuid_record")
     ]
-
-
-class TestUuid:
-    @pytest.mark.parametrize("uuid", [UUID, "a", "A" * 128, "my-own-42", "-"])
-    def test_names_a_dialplan_may_choose(self, uuid):
-        assert check_uuid(uuid) == uuid
-
-    @pytest.mark.parametrize(
-        "uuid",
-        ["", "A" * 129, "../../etc/passwd", "a/b", "a.b", "a b", f"{UUID}\n", "é", "a{b}", "a\0"],
-    )
-    def test_what_must_not_reach_a_path_or_command(self, uuid):
-        for use in (
-            lambda: check_uuid(uuid),
-            lambda: DIRECTORY.path(uuid, 1),
-            lambda: DIRECTORY.switch_path(uuid, 1),
-            lambda: start_command(uuid, "/x.raw"),
-            lambda: stop_command(uuid, "/x.raw"),
-        ):
-            with pytest.raises(UnsafeUuid):
-                use()
-
-    @given(st.text(max_size=20), st.integers(1, 9999))
-    def test_no_text_leaves_the_directory(self, uuid, number):
-        try:
-            path = DIRECTORY.path(uuid, number)
-        except UnsafeUuid:
-            return
-        assert path.parent == DIRECTORY.local
-        assert DIRECTORY.identify(DIRECTORY.switch_path(uuid, number)) == (uuid, number)
 
 
 class TestPaths:

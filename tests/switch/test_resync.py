@@ -6,8 +6,8 @@ from esl_peer import decode_commands
 from fsbot.switch.connection import Connection
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Role
-from fsbot.switch.recording import UnsafeUuid
 from fsbot.switch.resync import active_recordings, exists, live_legs, look_up, parse_channels
+from fsbot.switch.uuids import UnsafeUuid
 
 ORIGINATED = "1b57a792-7873-47fd-a46b-ef9ec0d1ce55"
 INBOUND = "1201b2cd-afb1-44f9-8e87-0ae5c48facaa"

@@ -8,7 +8,9 @@ import pytest
 from examples import one_of_each, start_of_transcript
 from pydantic import ValidationError
 
+from fsbot.switch.uuids import UnsafeUuid, file_stem
 from fsbot.transcript.journal import Journal, journal_path, line_of, read_journal
+from fsbot.unfinished import read_unfinished
 
 
 @pytest.fixture
@@ -22,10 +24,31 @@ def test_the_path_is_that_of_the_day_of_answer_in_utc(tmp_path: Path) -> None:
     assert journal_path(tmp_path, "a-b", 1_795_478_400.0).parent.name == "2026-11-24"
 
 
-@pytest.mark.parametrize("uuid", ["../a", "a/b", "/a", "", ".", ".."])
+@pytest.mark.parametrize("uuid", ["../a", "a/b", "/a", ".", "..", "b@c", "x" * 256])
 def test_a_uuid_never_leads_out_of_its_directory(uuid: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no file name"):
+    path = journal_path(tmp_path, uuid, 0.0)
+    assert path.parent == tmp_path / "1970-01-01"
+    assert path.name == f"{file_stem(uuid)}.jsonl"
+
+
+@pytest.mark.parametrize("uuid", ["", "a b", "x" * 257])
+def test_a_uuid_that_no_command_can_hold_has_no_journal(uuid: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsafeUuid):
         journal_path(tmp_path, uuid, 0.0)
+
+
+@pytest.mark.parametrize("uuid", ["a-b", "a84b@pc33.example.com", "0123456789@" * 23])
+def test_what_a_crash_has_left_is_found_by_its_uuid(uuid: str, tmp_path: Path) -> None:
+    path = journal_path(tmp_path, uuid, 0.0)
+    journal = Journal(path)
+    journal.append(line_of(one_of_each()[0].model_copy(update={"call_uuid": uuid})))
+    journal.close()
+    (left,) = read_unfinished(tmp_path)
+    assert (left.uuid, left.journal) == (uuid, path)
+
+    path.rename(path.with_stem("another"))
+    path.with_suffix(".pending").rename(path.with_stem("another").with_suffix(".pending"))
+    assert list(read_unfinished(tmp_path)) == []
 
 
 def test_each_record_is_there_at_once(path: Path) -> None:
