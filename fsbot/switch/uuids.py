@@ -14,8 +14,9 @@ MOST_CHARACTERS = 256
 
 # FreeSWITCH takes arguments apart at blanks and gives meaning to quotes and backslashes there
 # (switch_separate_string in switch_utils.c); `^^X` at the beginning of a command's arguments makes
-# X the separator. No other character has a meaning to it.
-_UUID = re.compile(r"(?!\^\^)[!-&(-\[\]-~]{1,256}")
+# X the separator. A `%` with two hexadecimal digits behind is not encoded in its events: what stood
+# there cannot be told from what comes out (switch_url_encode_opt).
+_UUID = re.compile(r"(?!\^\^|.*%[0-9A-Fa-f]{2})[!-&(-\[\]-~]{1,256}")
 
 _MOST_STEM = 200
 _MOST_OF_LONG = 160
@@ -35,8 +36,8 @@ class UnsafeUuid(ValueError):
 def check_uuid(uuid: str) -> str:
     """The UUID itself if it may stand in a command of the event socket.
 
-    These are 1 to 256 printable ASCII characters but for blanks, `'` and the backslash; it must
-    not begin with `^^`. Raises UnsafeUuid.
+    These are 1 to 256 printable ASCII characters but for blanks, `'`, the backslash, and `%` with
+    two hexadecimal digits; it must not begin with `^^`. Raises UnsafeUuid.
     """
     if not _UUID.fullmatch(uuid):
         raise UnsafeUuid(f"a channel UUID that no command can hold: {uuid[:40]!r}")

@@ -52,7 +52,6 @@ def test_a_uuid_that_no_command_can_hold(
         "../../outside",
         "..",
         "-;reboot",
-        "a%0Ab",
         "a84b4c76e66710@pc33.example.com",
         '-.!%*_+`~()<>:"/[]?{}@,;|&$#=^',
         "0123456789@" * 23,
