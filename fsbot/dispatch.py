@@ -186,6 +186,7 @@ class Dispatcher:
         and which transcript has their words: one for every conversation."""
         for call in self.calls.values():
             heard = self.conversations.heard_by(call.recorded_leg)
+            call.marks.heard(at, heard)
             wishes = self.conversations.wishes(heard)
             covered = self._covered(call, heard)
             if self._surveying:
@@ -209,12 +210,12 @@ class Dispatcher:
             covered[own] = ""
         if self._each_leg:
             return covered
+        company = self.conversations.company(leg)
         together = []
         listened_to = ""
-        for other in filter(None, map(self.recorded_on, heard)):
-            if other is call:
-                continue
-            if leg in self.conversations.heard_by(other.recorded_leg):
+        for other in {self.recorded_on(each) for each in (*company, *heard)} - {None, call}:
+            assert other is not None
+            if leg in self.conversations.company(other.recorded_leg):
                 together.append(other)
             else:
                 listened_to = min(filter(None, (listened_to, other.uuid)))

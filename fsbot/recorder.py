@@ -15,6 +15,7 @@ from fsbot.audio.pcm import PcmFormat
 from fsbot.audio.tape import Tape, TapeRecording
 from fsbot.hub import in_thread
 from fsbot.studio import Adopted, LegGone, Plan, Studio
+from fsbot.switch.bridges import PARTED_SECONDS
 from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError, RequestTimeout
 from fsbot.switch.hangup_delay import delay_hangup, end_delay
 from fsbot.switch.recording import (
@@ -421,7 +422,7 @@ class Recorder:
                 if live is None:
                     raise LegGone("it has ended, too")
                 self._codec_rate = live.leg.codec_rate
-                self._record(live.leg.transferred_to)
+                self._record(live.leg.transferred_since(at - PARTED_SECONDS))
             except (LegGone, RecordingRefused, EslError) as reason:
                 self._log.info("the leg left behind is not recorded", reason=str(reason))
                 self.tape.end()

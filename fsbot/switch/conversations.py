@@ -9,7 +9,7 @@ loopback channel by a variable (mod_loopback.c).
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from fsbot.switch.bridges import bridged_legs
@@ -79,10 +79,17 @@ class Conversations:
 
     def heard_by(self, leg: str) -> set[str]:
         """The legs whose voices may reach a leg now, itself included."""
+        return self._reach(leg, self._muted)
+
+    def company(self, leg: str) -> set[str]:
+        """The same if nobody were muted."""
+        return self._reach(leg, frozenset())
+
+    def _reach(self, leg: str, muted: Set[str]) -> set[str]:
         found: set[_Node] = {leg}
         waiting: list[_Node] = [leg]
         while waiting:
-            for node in self._heard_directly(waiting.pop()):
+            for node in self._heard_directly(waiting.pop(), muted):
                 if node not in found:
                     found.add(node)
                     waiting.append(node)
@@ -240,9 +247,9 @@ class Conversations:
 
     # The inside
 
-    def _heard_directly(self, node: _Node) -> Iterator[_Node]:
+    def _heard_directly(self, node: _Node, muted: Set[str]) -> Iterator[_Node]:
         if isinstance(node, _Room):
-            yield from self._members.get(node, set()) - self._muted
+            yield from self._members.get(node, set()) - muted
             return
         if partner := self.partner(node):
             yield partner

@@ -91,6 +91,11 @@ class Leg:
         _, found, target = self.transfer_source.partition(":bl_xfer:")
         return target.partition("/")[0] if found else ""
 
+    def transferred_since(self, at: float) -> str:
+        """The same of a transfer since Unix time `at`: the channel keeps telling of an old one."""
+        when = _whole_number(self.transfer_source.partition(":")[0])
+        return self.transferred_to if when >= int(at) else ""
+
     @property
     def is_loopback(self) -> bool:
         """Not a telephone: one end of FreeSWITCH talking to itself."""

@@ -81,6 +81,7 @@ def test_a_conference() -> None:
     assert found.heard_by("a") == {"a", "b"}
     assert found.heard_by("c") == {"a", "b", "c"}
     assert found.is_muted("c")
+    assert found.company("a") == {"a", "b", "c"}
     member(found, "c", "unmute-member")
     member(found, "b", "mute-member")
     assert found.heard_by("a") == {"a", "c"}
