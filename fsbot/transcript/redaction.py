@@ -41,6 +41,11 @@ _LIVE_DOMAIN = 5
 
 _DATE = re.compile(r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d(?![./-]?\d)")
 _TIME = re.compile(r"(?<![\d:])\d{1,2}:\d\d(?![\d:])")
+_UNIT = re.compile(
+    r"[\s.,]*(?:[€$£%]|(?:euros?|dollars?|pounds?|livres?|francs?|dólares|libras|pfund|habitants"
+    r"|inhabitants|personnes|people|personas|menschen|einwohner|km|kilom\w+|mètres|meters)\b)",
+    re.IGNORECASE,
+)
 _DECIMAL = re.compile(r"\d+[.,]\d{1,2}\Z")
 _IBAN = re.compile(
     r"(?<!\w)[A-Z][\s.,-]{0,2}[A-Z][\s.,-]{0,2}\d[\s.,-]{0,2}\d(?:[\s.,-]{0,3}[A-Z\d]){10,30}(?!\w)"
@@ -255,7 +260,10 @@ def _is_local_number(said: Sequence[Group], text: str) -> bool:
     counting = all(int(one.digits) < int(two.digits) < 100 for one, two in pairwise(said))
     years = all(re.fullmatch(r"(?:19|20)\d\d", group.digits) for group in said)
     prices = any(_DECIMAL.search(piece) for piece in _pieces(said, text))
-    return not (prices or years or (counting and len(said) > 1))
+    measured = _UNIT.match(text, said[-1].end)
+    postcodes = len(said) == 2 and len(said[0].digits) == 5 and len(said[1].digits) in (4, 5)
+    counted = counting and len(said) > 1
+    return not (prices or years or measured or postcodes or counted)
 
 
 def _pieces(said: Sequence[Group], text: str) -> Iterator[str]:
