@@ -161,7 +161,7 @@ class FinalDecoder:
             count = words_with_time(timed)
             words += timed[:count]
             kept = (token for word in timed[:count] for token in word.tokens)
-            tokens += part.tokens if count == len(timed) else kept
+            tokens += part.tokens if timed and count == len(timed) else kept
             log_probs += part.log_probs
             complete = part.complete
             if complete or not words or speech.end - words[-1].end < REST_SECONDS:

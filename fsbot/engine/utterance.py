@@ -13,7 +13,7 @@ from fsbot.engine.language import Heard
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.position import OpenUtterance
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import timed_words, words_beyond, words_with_time
+from fsbot.engine.words import in_turn, timed_words, words_beyond, words_with_time
 
 LIVE_CONTEXT = 3.0
 """Seconds before the last committed word that stay in the window of an utterance that is long."""
@@ -106,8 +106,8 @@ class Utterance:
         ago are committed. None if there is nothing new to say.
         """
         said_before = self._held
-        self._held = self._monotonic(words_beyond(self.spoken, text.words))
         self._heard_until = text.speech.audio_end
+        self._held = self._monotonic(words_beyond(self.spoken, text.words))
         settled_until = self._heard_until - voice.options.frame_threshold * FRAME_SECONDS
         ready = sum(word.end <= settled_until for word in self._held)
         ready = self._said_words(ready, said_before, voice)
@@ -120,11 +120,11 @@ class Utterance:
 
         They are what the final text has beyond those committed; None if there is nothing.
         """
+        self._heard_until = text.speech.audio_end
         rest = self._monotonic(words_beyond(self.spoken, text.words))
         if not rest:
             return None
         self._held = rest
-        self._heard_until = text.speech.audio_end
         return self._commit(voice, len(rest), speech_final=True)
 
     def final(self, voice: Voice, text: FinalText, decided_at: float) -> UtteranceFinal:
@@ -232,29 +232,23 @@ class Utterance:
         )
 
     def _monotonic(self, words: Sequence[Word]) -> list[Word]:
-        """Times that never go back behind a word that has been committed."""
-        earliest = self.committed_until
-        ordered = []
-        for word in words:
-            start = max(word.start, earliest)
-            ordered.append(replace(word, start=start, end=max(word.end, start)))
-            earliest = ordered[-1].end
-        return ordered
+        """In turn, and none begins before a word that has been committed is over."""
+        return in_turn(words, self.committed_until, self._heard_until)
 
     def _within_speech(self, words: Sequence[Word], end: float) -> list[Word]:
         """The first word begins where speech was heard to begin, the last ends where it ended."""
         if not words:
             return []
         start = self.speech_start
-        words = [
+        within = [
             replace(
                 word, start=min(max(word.start, start), end), end=min(max(word.end, start), end)
             )
             for word in words
         ]
-        words[0] = replace(words[0], start=start)
-        words[-1] = replace(words[-1], end=end)
-        return words
+        within[0] = replace(within[0], start=start)
+        within[-1] = replace(within[-1], end=end)
+        return in_turn(within, start, end)
 
 
 def _is_among(held: Word, said_before: Sequence[Word]) -> bool:

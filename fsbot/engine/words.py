@@ -2,7 +2,9 @@
 
 import codecs
 import string
+import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from fsbot.engine.decoding import Decoded
 from fsbot.engine.events import UNSPACED_LANGUAGES, Word
 from fsbot.engine.model import FRAME_SECONDS
 
+LEAST_WORD_SECONDS = 0.005
+"""No word is shorter, however little time there is for it: times are written in milliseconds."""
+
 LEAST_ECHO = 4
 """Words at the end of a text that must share a moment to be called an echo."""
 
@@ -20,6 +25,9 @@ SPOKEN_MARKS = ("+", " +", "@", " @")
 """Said in telephone numbers and addresses; openai-whisper counts them as marks of non-speech."""
 
 _CLOSING = frozenset(string.punctuation + "–—…›»”’、。，！？：；）】」』") - frozenset("#$%&@(<[{")
+_SAID_MARKS = frozenset("%&+@#=€$£°")
+"""Marks that stand for a word."""
+
 _OPENING = frozenset("«‹“‘„¿¡([{（【「『")
 
 
@@ -67,9 +75,10 @@ def _whole_characters(tokenizer: Tokenizer, tokens: list[int]) -> Iterator[tuple
 def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> list[Word]:
     """Words of a decoded window, with times from the attention of the alignment heads.
 
-    window_start: seconds of the stream at which the window's audio begins.
+    window_start: seconds of the stream at which the window's audio begins. None if there is nothing
+    but punctuation: that is how the model writes a noise.
     """
-    if not decoded.tokens:
+    if not is_said(tokenizer.decode(decoded.tokens)):
         return []
     starts, end = align_monotonically(decoded.attention)
     boundaries = [*starts, end]
@@ -90,6 +99,14 @@ def timed_words(tokenizer: Tokenizer, decoded: Decoded, window_start: float) -> 
     return words
 
 
+def is_said(text: str) -> bool:
+    """Whether there is anything in a text that a voice says: a letter, a digit, or a mark that is
+    read as a word."""
+    return any(
+        unicodedata.category(character)[0] in "LN" or character in _SAID_MARKS for character in text
+    )
+
+
 def words_with_time(words: Sequence[Word]) -> int:
     """How many words there are before an end that takes no time.
 
@@ -101,6 +118,34 @@ def words_with_time(words: Sequence[Word]) -> int:
         if echo[-1].end - echo[0].start < len(echo) * FRAME_SECONDS:
             return first
     return len(words)
+
+
+def in_turn(words: Sequence[Word], earliest: float, latest: float) -> list[Word]:
+    """The words one after the other from second `earliest` on, none without time of its own.
+
+    Attention gives several tokens the same frame, so words may begin and end at one moment. Each
+    gets a frame of its neighbours' time; less, if there is not so much before `latest`. Only where
+    there are not even LEAST_WORD_SECONDS for each does the last one end later.
+    """
+    if not words:
+        return []
+    latest = max(latest, words[-1].end)
+    least = min(FRAME_SECONDS, max(LEAST_WORD_SECONDS, (latest - earliest) / len(words)))
+    times = []
+    free = earliest
+    for word in words:
+        start = max(word.start, free)
+        free = max(word.end, start + least)
+        times.append((start, free))
+    limit = max(latest, earliest + len(words) * least)
+    for number in reversed(range(len(times))):
+        start, end = times[number]
+        end = min(end, limit)
+        limit = min(start, end - least)
+        times[number] = (limit, end)
+    return [
+        replace(word, start=start, end=end) for word, (start, end) in zip(words, times, strict=True)
+    ]
 
 
 def words_beyond(said: Sequence[Word], whole: Sequence[Word]) -> list[Word]:

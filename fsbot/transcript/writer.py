@@ -30,6 +30,9 @@ from fsbot.transcript.records import (
 )
 from fsbot.transcript.redaction import NO_REDACTION, Redaction
 
+LEAST_SECONDS = 0.001
+"""Of a word in a record, whose times are rounded to as much."""
+
 BEHIND = 0.1
 """Seconds by which speech may begin later than is said (EndpointerOptions.onset): where a hole
 begins within them, it is behind the hole that somebody spoke."""
@@ -210,18 +213,20 @@ class TranscriptWriter:
         )
 
     def _alternative(self, words: tuple[Word, ...], language: str) -> Alternative:
+        spoken = []
+        latest = -math.inf
+        for word in words:
+            # Where a hole lies near, the clock's times are not as far apart as the audio's.
+            start = max(self._from(word.start, word.end), latest)
+            latest = max(self._at(word.end), round(start + LEAST_SECONDS, 3))
+            confidence = round(word.probability, 4)
+            spoken.append(
+                SpokenWord(word=word.text, start_time=start, end_time=latest, confidence=confidence)
+            )
         return Alternative(
             transcript=joined(words, language),
             confidence=round(fmean(word.probability for word in words), 4) if words else 0.0,
-            words=tuple(
-                SpokenWord(
-                    word=word.text,
-                    start_time=self._from(word.start, word.end),
-                    end_time=self._at(word.end),
-                    confidence=round(word.probability, 4),
-                )
-                for word in words
-            ),
+            words=tuple(spoken),
         )
 
     def _at(self, seconds: float) -> float:

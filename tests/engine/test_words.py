@@ -15,6 +15,8 @@ from fsbot.engine.events import Word
 from fsbot.engine.words import (
     continuation_tokens,
     group_tokens,
+    in_turn,
+    is_said,
     timed_words,
     token_mask,
     unspoken_tokens,
@@ -228,3 +230,72 @@ def test_a_text_said_again_without_sound_for_it_is_an_echo() -> None:
     assert words_with_time(said + spread) == 6
     assert words_with_time(echo) == 0
     assert words_with_time([]) == 0
+
+
+MOMENTS = st.floats(0, 30, allow_nan=False)
+
+
+@given(
+    st.lists(st.tuples(MOMENTS, MOMENTS), max_size=40),
+    MOMENTS,
+    MOMENTS,
+)
+@example([(1.0, 1.0)] * 5, 0.0, 2.0)
+@example([(2.0, 2.0)] * 5, 2.0, 2.0)
+@example([(0.0, 3.0), (1.0, 0.5), (3.0, 3.0)], 0.0, 3.0)
+def test_every_word_has_time_of_its_own(
+    times: list[tuple[float, float]], earliest: float, latest: float
+) -> None:
+    words = [Word(str(number), start, end, 1.0) for number, (start, end) in enumerate(times)]
+    placed = in_turn(words, earliest, latest)
+    assert [word.text for word in placed] == [word.text for word in words]
+    before = earliest
+    for word in placed:
+        assert word.start >= before - 1e-9
+        assert round(word.end, 3) > round(word.start, 3)
+        before = word.end
+    if placed and latest - earliest >= 0.005 * len(placed) and latest >= words[-1].end:
+        assert before <= latest + 1e-9
+
+
+def test_words_that_have_time_keep_it() -> None:
+    words = [Word("a", 1.0, 1.5, 1.0), Word("b", 1.5, 1.5, 1.0), Word("c", 1.5, 2.0, 1.0)]
+    placed = in_turn(words, 0.5, 2.5)
+    assert [(word.start, word.end) for word in placed] == [(1.0, 1.5), (1.5, 1.52), (1.52, 2.0)]
+    # At the end there is no room behind them: the words before give some.
+    words = [Word("a", 1.0, 2.0, 1.0), Word("b", 2.0, 2.0, 1.0)]
+    placed = in_turn(words, 0.5, 2.0)
+    assert [(round(word.start, 3), round(word.end, 3)) for word in placed] == [
+        (1.0, 1.98),
+        (1.98, 2.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (" ...", False),
+        (" …", False),
+        (" -", False),
+        (" ♪♪", False),
+        (" ?!", False),
+        (" « »", False),
+        ("。", False),
+        ("", False),
+        (" Ah...", True),
+        (" 7", True),
+        (" +", True),
+        (" @", True),
+        (" %", True),
+        ("はい。", True),
+        (" नहीं।", True),
+    ],
+)
+def test_punctuation_alone_is_no_text(text: str, said: bool) -> None:
+    assert is_said(text) is said
+    tokens = FRENCH.encode(text)
+    attention = np.zeros((len(tokens), 100), np.float32)
+    decoded = Decoded(
+        tokens, [0] * len(tokens), [0.0] * len(tokens), attention, complete=True, watched=[0.0]
+    )
+    assert bool(timed_words(FRENCH, decoded, 0.0)) is said
