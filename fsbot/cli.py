@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import os
 import select
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from fsbot.sources import Configuration
 
 READER_GONE = 141  # 128 + SIGPIPE
+_STDERR = 2
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    _mend_standard_streams()
     try:
         try:
             status = _dispatch(sys.argv[1:] if argv is None else list(argv))
@@ -46,9 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            # What is left in stdout's buffer would raise once more when Python exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return READER_GONE
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            _drop_output()
+            return _say_user_error(
+                UserError(f"the output cannot be written: {error.strerror}", "Free some space.", 1)
+            )
         _flush_log()
         traceback.print_exc()
         print(
@@ -56,6 +65,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _mend_standard_streams() -> None:
+    """Give a process that was started without standard streams some, and let none of them fail at
+    a character that a terminal does not know."""
+    # A file that is opened later would get the number of a stream that is closed, and with it
+    # what libraries write there.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What is left in stdout's buffer would raise once more when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(argv: list[str]) -> int:

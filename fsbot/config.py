@@ -76,9 +76,10 @@ def toml(configuration: Configuration) -> str:
 
 
 def _print_table(configuration: Configuration) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from fsbot.console import OutputConsole
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("setting", "value", "from"):
@@ -87,4 +88,4 @@ def _print_table(configuration: Configuration) -> None:
         style = "dim" if row.origin.kind in ("default", "preset") else "bold"
         # Text, never markup: a value with [brackets] is shown as it is.
         table.add_row(row.setting.name, Text(row.value, style), Text(str(row.origin), style))
-    Console(file=sys.stdout).print(table)
+    OutputConsole(file=sys.stdout).print(table)

@@ -68,12 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, configuration: Configuration) -> int:
     """Play the call and show its transcript; returns the exit status. Raises UserError."""
-    from rich.console import Console
-
+    from fsbot.console import OutputConsole
     from fsbot.rehearsal.command import DEMO
     from fsbot.rehearsal.sound import load_sound
 
-    console = Console(highlight=False)
+    console = OutputConsole(highlight=False)
     _configure_log(configuration, console)
     sound = load_sound(args.file or DEMO)
     engine = _engine(configuration.settings)

@@ -6,9 +6,9 @@ import argparse
 import re
 from datetime import date
 
-from rich.console import Console
 from rich.text import Text
 
+from fsbot.console import OutputConsole
 from fsbot.errors import UserError
 from fsbot.log import printable
 from fsbot.screen import COLOURS, clock
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         pattern = re.compile(args.pattern, re.IGNORECASE)
     except re.error as error:
         raise UserError(f"no regular expression: {args.pattern!r}: {error}") from error
-    console = Console(highlight=False, soft_wrap=True)
+    console = OutputConsole(highlight=False, soft_wrap=True)
     redaction = Redaction(settings.transcripts.redact)
     found = False
     for path in journals(settings.transcripts.directory):

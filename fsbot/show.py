@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from rich.console import Console
 from rich.text import Text
 
+from fsbot.console import OutputConsole
 from fsbot.engine.events import UNSPACED_LANGUAGES
 from fsbot.log import printable
 from fsbot.screen import COLOURS, clock
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """`fsbot show`; returns the exit status. Raises UserError."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = OutputConsole(highlight=False, soft_wrap=True)
     redaction = Redaction(settings.transcripts.redact)
     for number, name in enumerate(args.transcripts):
         if number:

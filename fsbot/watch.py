@@ -17,6 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from fsbot.console import OutputConsole
 from fsbot.log import printable
 from fsbot.screen import COLOURS, OpenUtterance, clock
 from fsbot.settings import Settings
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """`fsbot watch`, until Ctrl-C or SIGTERM; that is how it ends, and 0."""
     # Killed, it would leave the terminal without a cursor and on its second screen.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console(highlight=False)
+    console = OutputConsole(highlight=False)
     redaction = Redaction(settings.transcripts.redact)
     watch = Watch(settings.transcripts.directory, args.call, redaction)
     with suppress(KeyboardInterrupt):

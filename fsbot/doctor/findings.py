@@ -5,9 +5,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from rich.console import Console
 from rich.text import Text
 
+from fsbot.console import OutputConsole
 from fsbot.log import printable
 
 
@@ -46,7 +46,7 @@ class Report:
     def __init__(self, *, as_json: bool = False) -> None:
         """as_json: one JSON object a line, for programs."""
         self._json = as_json
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = OutputConsole(highlight=False, soft_wrap=True)
         self._counts: Counter[Status] = Counter()
 
     @property

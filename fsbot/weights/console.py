@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 from rich.text import Text
 
+from fsbot.console import OutputConsole
 from fsbot.errors import UserError
 from fsbot.weights.finding import openai_files
 from fsbot.weights.manifest import known_models
@@ -74,7 +75,7 @@ def print_models(models_dir: Path | None) -> None:
             table.add_row(names, str(model.megabytes), "no", source, model.licence)
     for name, folder in folders.items():
         table.add_row(*_stored_row(name, folder))
-    Console().print(table)
+    OutputConsole().print(table)
 
 
 def _stored_row(names: str, folder: Path) -> tuple[Text, ...]:
