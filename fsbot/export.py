@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from fsbot.errors import UserError
+from fsbot.output import format_of, opened
 from fsbot.settings import Settings
 from fsbot.transcript.exports import Form, export
 from fsbot.transcript.library import find, records_of
-from fsbot.transcript.records import Record, Transcription
+from fsbot.transcript.records import Record
 from fsbot.transcript.redaction import Redaction
+from fsbot.transcript.tables import as_csv, as_json
 
 FORMATS = ("txt", "srt", "vtt", "json", "csv")
-COLUMNS = ("call_uuid", "side", "start", "end", "language", "text")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,27 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="default: what the name of --output ends in, else txt; json and csv: one object or "
-        "row per utterance, its final text",
+        help="default: what the name of --output ends in, else txt; srt and vtt: cues of two lines "
+        "and 7 seconds at most; json and csv: one object or row per utterance, its final text",
     )
     parser.add_argument("--output", metavar="FILE", default="-", help="default: standard output")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """`fsbot export`; returns the exit status. Raises UserError."""
-    suffix = Path(args.output).suffix.removeprefix(".")
-    form = args.format or (suffix if suffix in FORMATS else "txt")
+    form = format_of(args.output, args.format, "txt", {each: (each,) for each in FORMATS})
     path = find(settings.transcripts.directory, args.transcript)
     records = records_of(path, Redaction(settings.transcripts.redact))
-    pieces = exported(records, form)
-    if args.output == "-":
-        sys.stdout.writelines(pieces)
-        return 0
-    try:
-        with open(args.output, "w", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
-    except OSError as error:
-        raise UserError(f"cannot write {args.output}: {error.strerror}") from error
+    with opened(args.output) as file:
+        file.writelines(exported(records, form))
     return 0
 
 
@@ -61,37 +48,4 @@ def exported(records: Sequence[Record], form: str) -> Iterator[str]:
     if form in players:
         yield from export(records, players[form])
     else:
-        finals = [each for each in records if isinstance(each, Transcription) and each.is_final]
-        finals.sort(key=lambda final: final.start)
-        yield from _as_json(finals) if form == "json" else _as_csv(finals)
-
-
-def _as_json(finals: Sequence[Transcription]) -> Iterator[str]:
-    objects = [
-        {
-            **dict(zip(COLUMNS, _row(final), strict=True)),
-            "words": [word.model_dump() for each in final.alternatives[:1] for word in each.words],
-        }
-        for final in finals
-        if final.text
-    ]
-    yield json.dumps(objects, ensure_ascii=False, indent=1) + "\n"
-
-
-def _as_csv(finals: Sequence[Transcription]) -> Iterator[str]:
-    page = io.StringIO()
-    writer = csv.writer(page)
-    writer.writerow(COLUMNS)
-    writer.writerows(_row(final) for final in finals if final.text)
-    yield page.getvalue()
-
-
-def _row(final: Transcription) -> tuple[object, ...]:
-    return (
-        final.call_uuid,
-        final.side,
-        final.start,
-        final.end,
-        final.language_code,
-        final.text,
-    )
+        yield as_json(records) if form == "json" else as_csv(records)

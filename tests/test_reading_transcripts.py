@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from fsbot.transcript.records import (
     Transcription,
 )
 from fsbot.transcript.redaction import Redaction
+from fsbot.transcript.tables import as_csv
 
 ONE = "1ad22dfd-de6d-4de5-8f94-483111e7e880"
 TWO = "1ad99999-de6d-4de5-8f94-483111e7e880"
@@ -46,7 +48,7 @@ def said(
         text=text,
         start=start,
         end=start + 1.5,
-        audio_start=start,
+        audio_start=max(0.0, start),
         audio_end=start + 1.5,
         tentative="",
         language_code="fr",
@@ -161,7 +163,8 @@ def test_exports_hold_the_final_texts_in_order(transcripts: Path, form: str) -> 
         assert (first["side"], first["start"], first["end"]) == ("caller", 0.5, 2.0)
         assert second["text"].endswith("\x1b[2J")
     if form == "csv":
-        header, first, second = csv.reader(io.StringIO(text, newline=""))
+        assert text.startswith("\ufeff"), "Excel would take it for an old code page"
+        header, first, second = csv.reader(io.StringIO(text[1:], newline=""))
         assert header == ["call_uuid", "side", "start", "end", "language", "text"]
         assert first == [ONE, "caller", "0.5", "2.0", "fr", "Bonjour, mon numéro est le 12."]
         assert second[5].startswith('Un conseiller, =SOMME(A1), "oui"')
@@ -223,7 +226,12 @@ def test_what_is_to_be_taken_out_is_taken_out_of_older_journals(tmp_path: Path) 
         (("show", "1ad"), "2 transcripts begin with '1ad'"),
         (("show", "../*"), "there is no transcript '../*'"),
         (("show", __file__), "holds no records of fsbot"),
-        (("export", ONE, "--output", "/nowhere/call.srt"), "cannot write /nowhere/call.srt"),
+        (("export", ONE, "--output", "/nowhere/call.srt"), "/nowhere/call.srt cannot be written"),
+        (("export", ONE, "--output", "call.doc"), "--output call.doc says no format"),
+        (
+            ("export", ONE, "--output", "call.srt", "--format", "vtt"),
+            "--format vtt does not fit --output call.srt",
+        ),
         (("grep", "("), "no regular expression"),
     ],
 )
@@ -232,6 +240,86 @@ def test_mistakes_are_told(transcripts: Path, arguments: tuple[str, ...], said: 
     assert status == 2
     assert said in err
     assert "Traceback" not in err
+
+
+COMMANDS = [
+    ("show", ONE),
+    ("grep", "."),
+    ("export", ONE, "--format", "txt"),
+    ("export", ONE, "--format", "srt"),
+    ("config",),
+    ("models", "list"),
+    ("transcribe", "--help"),
+]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[::2]))
+def test_any_terminal_gets_what_it_knows_and_escapes_for_the_rest(
+    transcripts: Path, encoding: str, command: tuple[str, ...]
+) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    environment |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    if command[0] in ("show", "grep", "export"):
+        command = (*command, "--transcripts-directory", str(transcripts))
+    done = subprocess.run(
+        [sys.executable, "-m", "fsbot", *command], capture_output=True, env=environment, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    if command[0] == "export":  # into a pipe, which is no terminal
+        assert "mon numéro est" in done.stdout.decode("utf-8")
+    elif command[0] in ("show", "grep"):
+        known = encoding == "latin-1"
+        numero = "numéro" if known else "num\\xe9ro"
+        assert f"mon {numero} est" in done.stdout.decode(encoding)
+
+
+def shell(transcripts: Path, line: str) -> subprocess.CompletedProcess[bytes]:
+    """A line of sh, in which $F is fsbot and $ONE a transcript's UUID."""
+    environment = {
+        **os.environ,
+        "F": f"{sys.executable} -m fsbot",
+        "ONE": ONE,
+        "FSBOT_TRANSCRIPTS_DIRECTORY": str(transcripts),
+    }
+    return subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, env=environment, timeout=60, cwd=transcripts
+    )
+
+
+@pytest.mark.parametrize("command", ["show $ONE", "export $ONE", "--help"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_mistake(
+    transcripts: Path, command: str, closed: str
+) -> None:
+    done = shell(transcripts, f"$F {command} {closed}")
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+def test_no_room_for_the_output_is_told(transcripts: Path) -> None:
+    for command in ("show $ONE", "export $ONE"):
+        done = shell(transcripts, f"$F {command} >/dev/full")
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"fsbot: the output cannot be written: No space left")
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_reader_who_has_gone_is_no_mistake(transcripts: Path) -> None:
+    for command in ("show $ONE", "export $ONE", "grep .", "config"):
+        done = shell(transcripts, f"{{ $F {command}; echo $? >&2; }} | true")
+        assert done.stderr.decode().strip() in ("0", "141"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+33612345678", "-5", "@SUM(A1)", "\t=1", " =1", "＝1", "=cmd|' /C calc'!A0"]
+)
+def test_no_cell_is_a_formula(text: str) -> None:
+    final = said(ONE, 2, "caller", -0.5, text)
+    _, row = csv.reader(io.StringIO(as_csv([final])))
+    assert row[5] == f"'{text}"
+    assert row[2] == "-0.5"
 
 
 def test_a_whole_uuid_is_found_although_another_begins_with_it(transcripts: Path) -> None:

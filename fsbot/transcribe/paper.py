@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TextIO
 
+from fsbot.log import printable
 from fsbot.transcribe.sound import SoundFile
 from fsbot.transcript.exports import Exporter, Form, StartOrder
 from fsbot.transcript.records import Record, SideName, Transcription
+from fsbot.transcript.tables import as_csv, as_json
 
 Say = Callable[[str], object]
 
@@ -24,7 +26,7 @@ class Paper(Protocol):
 
 
 def make_paper(
-    form: Literal["jsonl"] | Form, output: TextIO, sound: SoundFile, *, heading: bool
+    form: Literal["jsonl", "json", "csv"] | Form, output: TextIO, sound: SoundFile, *, heading: bool
 ) -> Paper:
     """heading: whether texts of several files follow one another in the output."""
 
@@ -35,8 +37,12 @@ def make_paper(
 
     if form == "jsonl":
         return Lines(say)
+    if form == "json":
+        return Table(say, as_json)
+    if form == "csv":
+        return Table(say, as_csv)
     if heading:
-        say(f"==> {sound.path} <==\n")
+        say(f"==> {printable(sound.name)} <==\n")
     return FinalTexts(say, form, sound.sides)
 
 
@@ -54,6 +60,25 @@ class Lines:
 
     def end(self) -> None:
         pass
+
+
+class Table:
+    """All final texts together, when the transcript is over."""
+
+    def __init__(self, say: Say, table: Callable[[Sequence[Record]], str]) -> None:
+        self._say = say
+        self._table = table
+        self._records: list[Record] = []
+
+    def put(self, record: Record) -> None:
+        if isinstance(record, Transcription) and record.is_final:
+            self._records.append(record)
+
+    def heard(self, side: SideName, seconds: float) -> None:
+        pass
+
+    def end(self) -> None:
+        self._say(self._table(self._records))
 
 
 class FinalTexts:
@@ -75,7 +100,8 @@ class FinalTexts:
 
     def end(self) -> None:
         self._write(self._order.release_all())
+        self._say(self._exporter.end())
 
     def _write(self, finals: Sequence[Transcription]) -> None:
         for final in finals:
-            self._say(self._exporter.passage(final))
+            self._say(self._exporter.add(final))

@@ -4,9 +4,11 @@ Made from the final texts only: the records with `is_final`. Sources: the W3C's 
 4.1 and 4.2; SubRip has no specification, only players.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
+from fsbot.transcript.cues import Cue, cues_of, in_turn, printable
 from fsbot.transcript.records import (
     Record,
     SideName,
@@ -16,9 +18,6 @@ from fsbot.transcript.records import (
 )
 
 Form = Literal["text", "srt", "vtt"]
-
-SHORTEST_CUE = 0.1
-"""Seconds; WebVTT wants a cue to end after it starts."""
 
 
 def export(records: Iterable[Record], form: Form) -> Iterator[str]:
@@ -32,7 +31,8 @@ def export(records: Iterable[Record], form: Form) -> Iterator[str]:
             finals.append(record)
     exporter = Exporter(form, name_sides=len(sides) > 1)
     yield exporter.head
-    yield from map(exporter.passage, sorted(finals, key=lambda final: final.start))
+    yield from map(exporter.add, sorted(finals, key=lambda final: final.start))
+    yield exporter.end()
 
 
 class Exporter:
@@ -42,34 +42,51 @@ class Exporter:
         """name_sides: whether each passage says whose it is."""
         self._form = form
         self._name_sides = name_sides
-        self._cues = 0
+        self._count = 0
+        self._waiting: list[Cue] = []
+        """Cues that one of a later text may cut short, in order of their start."""
 
     @property
     def head(self) -> str:
         """What comes before the first passage."""
         return "WEBVTT\n\n" if self._form == "vtt" else ""
 
-    def passage(self, final: Transcription) -> str:
-        """One final text with its line ends; empty if nothing was understood."""
-        text = _one_line(final.text)
+    def add(self, final: Transcription) -> str:
+        """What can be written now that this text has come: passages with their line ends."""
+        if self._form == "text":
+            return self._passage(final)
+        prefix = f"{final.side}: " if self._form == "srt" and self._name_sides else ""
+        self._waiting = in_turn([*self._waiting, *cues_of(final, prefix)])
+        return self._write(final.start)
+
+    def end(self) -> str:
+        """The rest: no text follows."""
+        return self._write(math.inf)
+
+    def _passage(self, final: Transcription) -> str:
+        text = printable(final.text)
         if not text:
             return ""
-        self._cues += 1
-        start = max(0.0, final.start)
-        end = max(final.end, start + SHORTEST_CUE)
-        side = final.side if self._name_sides else ""
-        match self._form:
-            case "text":
-                return f"{side} {timestamp(start, '.')} {text}\n" if side else f"{text}\n"
-            case "srt":
-                # An arrow in the text would be taken for the next cue's times.
-                spoken = f"{side}: {text}" if side else text
-                times = f"{timestamp(start, ',')} --> {timestamp(end, ',')}"
-                return f"{self._cues}\n{times}\n{spoken.replace('-->', '→')}\n\n"
-            case "vtt":
-                escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-                spoken = f"<v {side}>{escaped}" if side else escaped
-                return f"{timestamp(start, '.')} --> {timestamp(end, '.')}\n{spoken}\n\n"
+        whose = f"{final.side} {timestamp(max(0.0, final.start), '.')} " if self._name_sides else ""
+        return f"{whose}{text}\n"
+
+    def _write(self, until: float) -> str:
+        """The cues that end before `until`: no text that begins then can change them."""
+        ready = [cue for cue in self._waiting if cue.end <= until]
+        self._waiting = self._waiting[len(ready) :]
+        return "".join(map(self._cue, ready))
+
+    def _cue(self, cue: Cue) -> str:
+        self._count += 1
+        text = "\n".join(cue.lines)
+        if self._form == "srt":
+            # An arrow in the text would be taken for the next cue's times.
+            times = f"{timestamp(cue.start, ',')} --> {timestamp(cue.end, ',')}"
+            return f"{self._count}\n{times}\n{text.replace('-->', '→')}\n\n"
+        times = f"{timestamp(cue.start, '.')} --> {timestamp(cue.end, '.')}"
+        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        voice = f"<v {cue.side}>" if self._name_sides else ""
+        return f"{times}\n{voice}{escaped}\n\n"
 
 
 def timestamp(seconds: float, point: str) -> str:
@@ -116,8 +133,3 @@ class StartOrder:
         """The rest, in order: nothing more will be noted."""
         held, self._held = sorted(self._held, key=lambda final: final.start), []
         return held
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks and control characters, which would end a cue or steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

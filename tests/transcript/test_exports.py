@@ -93,12 +93,17 @@ CALL: tuple[Record, ...] = (
     opening("caller", "callee"),
     final("oui", 4.0, 5.25, "callee"),
     final("allô", 1.0, 1.5, is_final=False),
-    final("Allô, qui\nest là ?", 0.5, 3661.0049),
+    final("Allô, qui\nest là ?", 0.5, 4.5),
 )
 
 
 def exported(records: tuple[Record, ...], form: Form) -> str:
     return "".join(export(records, form))
+
+
+def written(form: Form, *finals: Transcription, name_sides: bool = False) -> str:
+    exporter = Exporter(form, name_sides=name_sides)
+    return "".join([*map(exporter.add, finals), exporter.end()])
 
 
 def test_text_says_who_and_when() -> None:
@@ -113,7 +118,7 @@ def test_text_of_one_side_is_only_text() -> None:
 
 def test_srt() -> None:
     assert exported(CALL, "srt") == (
-        "1\n00:00:00,500 --> 01:01:01,005\ncaller: Allô, qui est là ?\n\n"
+        "1\n00:00:00,500 --> 00:00:04,000\ncaller: Allô, qui est là ?\n\n"
         "2\n00:00:04,000 --> 00:00:05,250\ncallee: oui\n\n"
     )
 
@@ -121,7 +126,7 @@ def test_srt() -> None:
 def test_vtt() -> None:
     assert exported(CALL, "vtt") == (
         "WEBVTT\n\n"
-        "00:00:00.500 --> 01:01:01.005\n<v caller>Allô, qui est là ?\n\n"
+        "00:00:00.500 --> 00:00:04.000\n<v caller>Allô, qui est là ?\n\n"
         "00:00:04.000 --> 00:00:05.250\n<v callee>oui\n\n"
     )
 
@@ -132,33 +137,33 @@ def test_a_transcript_without_words_is_still_a_file() -> None:
 
 
 def test_vtt_escapes_what_would_be_markup() -> None:
-    text = Exporter("vtt", name_sides=True).passage(final("R&D <b> 1 --> 2", 1, 2))
+    text = written("vtt", final("R&D <b> 1 --> 2", 1, 2), name_sides=True)
     assert text.endswith("<v caller>R&amp;D &lt;b&gt; 1 --&gt; 2\n\n")
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt"])
 def test_no_text_can_end_a_cue_or_begin_another(form: Form) -> None:
     hostile = "un\n\n2\r\n00:00:09,000 --> 00:00:10,000\u2028deux\x1b[2J\x00"
-    cue = Exporter(form, name_sides=False).passage(final(hostile, 1, 2))
+    cue = written(form, final(hostile, 1, 2))
     assert cue.count("-->") == 1
     assert "\x1b" not in cue
     head, *rest = cue.removesuffix("\n\n").splitlines()
-    assert len(rest) == (2 if form == "srt" else 1)
+    assert len(rest) == (3 if form == "srt" else 2)
+    assert "" not in rest
     assert head
 
 
 @pytest.mark.parametrize(("start", "end"), [(-0.2, 0.5), (3.0, 3.0), (3.0, 2.5), (0, 0.0001)])
 @pytest.mark.parametrize("form", ["srt", "vtt"])
 def test_every_cue_ends_after_it_starts(form: Form, start: float, end: float) -> None:
-    cue = Exporter(form, name_sides=False).passage(final("oui", start, end))
+    cue = written(form, final("oui", start, end))
     first, second = STAMP.findall(cue)
     assert first < second
 
 
 def test_srt_numbers_only_what_it_writes() -> None:
-    exporter = Exporter("srt", name_sides=False)
-    assert exporter.passage(final("", 0, 1)) == ""
-    assert exporter.passage(final("oui", 1, 2)).startswith("1\n")
+    text = written("srt", final("", 0, 1), final("oui", 1, 2), final(" ", 2, 3), final("non", 3, 4))
+    assert [block.split("\n")[0] for block in text.split("\n\n")[:-1]] == ["1", "2"]
 
 
 def test_timestamps_carry_over() -> None:
