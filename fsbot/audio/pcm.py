@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 SAMPLE_RATE = 16_000
 """Samples per second of every stream (what Whisper and Silero take)."""
@@ -49,6 +50,45 @@ class PcmFormat:
     def byte_rate(self) -> int:
         """Bytes per second."""
         return self.rate * self.frame_bytes
+
+
+MOST_SAMPLE = 4.0
+"""A sample that is larger is no sound at -1 to 1; what is above 1 by less is an overshoot."""
+
+
+def checked_samples(audio: ArrayLike) -> NDArray[np.float32]:
+    """One stream's samples from a caller of ours: a copy of shape (samples,), -1 to 1, 16 kHz.
+
+    audio: floats of any precision and byte order, as a list, or an array of one dimension (or of
+    shape (samples, 1) or (1, samples)) that may be read-only and need not be contiguous. What
+    overshoots by less than MOST_SAMPLE is limited to -1 to 1.
+
+    Raises TypeError for integers, whose scale is unknown, and anything that is no number, and
+    ValueError for several channels, NaN, infinity, and samples beyond MOST_SAMPLE. Nothing of such
+    an array may be used: one NaN makes a model hear nothing from there on.
+    """
+    samples = np.asarray(audio)
+    if samples.dtype.kind in "iub" and samples.size:
+        raise TypeError(
+            f"samples of type {samples.dtype}: float32 from -1 to 1 is wanted (of int16 that is "
+            "samples.astype(numpy.float32) / 32768)"
+        )
+    if samples.dtype.kind not in "fiub":
+        raise TypeError(f"samples of type {samples.dtype}: float32 from -1 to 1 is wanted")
+    if samples.ndim == 0 or samples.size != max(samples.shape):
+        raise ValueError(
+            f"samples of shape {samples.shape}: one channel, (samples,), is wanted; each side of a "
+            "call is a stream"
+        )
+    mono = samples.reshape(-1)
+    largest = float(np.abs(mono).max(initial=0.0))
+    if not math.isfinite(largest):
+        raise ValueError("samples with NaN or infinity among them")
+    if largest > MOST_SAMPLE:
+        raise ValueError(
+            f"samples up to {largest:.6g}: -1 to 1 is wanted (divide those of 16 bits by 32768)"
+        )
+    return np.clip(mono, -1.0, 1.0).astype(np.float32)
 
 
 class SideSplitter:

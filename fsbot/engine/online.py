@@ -17,10 +17,9 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
-import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from fsbot.audio.pcm import SAMPLE_RATE
+from fsbot.audio.pcm import SAMPLE_RATE, checked_samples
 from fsbot.audio.vad import SileroModel
 from fsbot.engine.cadence import Cadence
 from fsbot.engine.events import (
@@ -108,9 +107,10 @@ class OnlineProcessor:
             self._take,
         )
 
-    def insert_audio_chunk(self, audio: NDArray[np.float32]) -> None:
-        """Append 16 kHz mono samples, -1 to 1."""
-        self._stream.push(np.asarray(audio, dtype=np.float32).reshape(-1))
+    def insert_audio_chunk(self, audio: ArrayLike) -> None:
+        """Append 16 kHz mono samples, -1 to 1. Raises TypeError and ValueError, as
+        `fsbot.audio.pcm.checked_samples` does; then nothing is appended."""
+        self._stream.push(checked_samples(audio))
 
     def process_iter(self) -> dict[str, Any]:
         """The next words that are committed, of one utterance at most; {} if there are none.
@@ -216,10 +216,11 @@ class LiveStream:
         self._over = False
         self._handle = engine.open(options, self._events.put)
 
-    def feed(self, samples: NDArray[np.float32]) -> None:
-        """Append 16 kHz mono samples, -1 to 1, in pieces of any length."""
-        # A copy: callers use their buffers again.
-        self._handle.feed(np.array(samples, dtype=np.float32).reshape(-1))
+    def feed(self, samples: ArrayLike) -> None:
+        """Append 16 kHz mono samples, -1 to 1, in pieces of any length; they are copied. Raises
+        TypeError and ValueError, as `fsbot.audio.pcm.checked_samples` does; then nothing is
+        appended."""
+        self._handle.feed(samples)
 
     def finish(self) -> None:
         """No more will be fed; the last event comes when everything has been transcribed."""

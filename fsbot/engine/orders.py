@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fsbot.audio.pcm import SAMPLE_RATE
+from fsbot.audio.pcm import SAMPLE_RATE, checked_samples
 from fsbot.engine.stream import LISTEN_SAMPLES, Stream
 
 
@@ -23,10 +23,12 @@ class StreamHandle:
         self.begin = self._fed = stream.judged
         """The sample of the stream that is to be fed first: 0, unless it goes on."""
 
-    def feed(self, samples: NDArray[np.float32]) -> None:
-        """Append 16 kHz float32 samples in -1 to 1."""
-        self._fed += len(samples)
-        self._tell(Feed(self._stream, samples))
+    def feed(self, samples: ArrayLike) -> None:
+        """Append 16 kHz mono samples, -1 to 1; they are copied. Raises TypeError and ValueError, as
+        `fsbot.audio.pcm.checked_samples` does."""
+        checked = checked_samples(samples)
+        self._fed += len(checked)
+        self._tell(Feed(self._stream, checked))
 
     def finish(self) -> None:
         """No more will be fed; StreamEnded comes when everything has been transcribed."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fsbot.audio.pcm import SAMPLE_RATE, PcmFormat, SideSplitter
+from fsbot.audio.pcm import SAMPLE_RATE, PcmFormat, SideSplitter, checked_samples
 
 RATES = [8_000, 16_000, 24_000, 32_000, 48_000]
 
@@ -101,3 +101,65 @@ def test_full_scale() -> None:
     (out,) = SideSplitter(PcmFormat(16_000, 1)).feed(b"\x00\x80\xff\x7f")
     assert out[0] == -1.0
     assert 0.9999 < out[1] < 1.0
+
+
+HALF = np.full(8, 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        HALF,
+        [0.5] * 8,
+        tuple([0.5] * 8),
+        HALF.astype(np.float64),
+        HALF.astype(np.float16),
+        HALF.astype(">f4"),
+        np.repeat(HALF, 2)[::2],
+        HALF[::-1],
+        HALF.reshape(8, 1),
+        HALF.reshape(1, 8),
+        np.frombuffer(HALF.tobytes(), np.float32),
+    ],
+    ids=lambda audio: str(getattr(audio, "dtype", type(audio))),
+)
+def test_samples_of_any_float_are_taken(audio: object) -> None:
+    taken = checked_samples(audio)  # type: ignore[arg-type]
+    assert taken.dtype == np.float32
+    assert taken.flags["C_CONTIGUOUS"]
+    assert (taken == HALF).all()
+    taken[:] = 0.0
+    assert HALF[0] == 0.5
+
+
+def test_no_samples_and_overshoots_are_taken() -> None:
+    assert len(checked_samples([])) == 0
+    assert len(checked_samples(np.zeros(0, np.int16))) == 0
+    assert list(checked_samples([1.5, -1.01, 1.0])) == [1.0, -1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("audio", "error", "said"),
+    [
+        (np.zeros(8, np.int16), TypeError, "int16.*/ 32768"),
+        (np.zeros(8, np.uint8), TypeError, "uint8"),
+        ([0, 0, 0], TypeError, "int64"),
+        (np.zeros(8, np.complex64), TypeError, "complex64"),
+        (["a"], TypeError, "<U1"),
+        (b"\0\0", TypeError, "S"),
+        (None, TypeError, "object"),
+        (np.zeros((8, 2), np.float32), ValueError, r"\(8, 2\).*one channel"),
+        (np.zeros((2, 8), np.float32), ValueError, r"\(2, 8\)"),
+        (0.5, ValueError, "shape"),
+        ([0.0, float("nan")], ValueError, "NaN"),
+        ([0.0, float("inf")], ValueError, "NaN or infinity"),
+        ([0.0, -float("inf")], ValueError, "NaN or infinity"),
+        ([0.0, 12000.0], ValueError, "12000.*32768"),
+        ([0.0, -4.5], ValueError, "4.5"),
+    ],
+)
+def test_samples_that_would_be_read_as_nonsense_are_refused(
+    audio: object, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        checked_samples(audio)  # type: ignore[arg-type]

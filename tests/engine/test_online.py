@@ -121,3 +121,43 @@ def test_a_buffer_may_be_used_again() -> None:
         stream.finish()
         finals = [event for event in stream.events() if isinstance(event, UtteranceFinal)]
     assert wer(SAID_FR, plain(" ".join(word.text for f in finals for word in f.words))) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("audio", "error"),
+    [
+        (np.zeros(160, np.int16), TypeError),
+        (np.zeros((160, 2), np.float32), ValueError),
+        (np.full(160, np.nan, np.float32), ValueError),
+        (np.full(160, 9000.0), ValueError),
+    ],
+    ids=["int16", "stereo", "nan", "scale of 16 bits"],
+)
+def test_what_is_no_sound_is_refused_and_does_no_harm(
+    online: OnlineProcessor, audio: np.ndarray, error: type[Exception]
+) -> None:
+    """Whoever catches the error goes on with the same stream."""
+    online.init()
+    utterance = sound("utterance-fr")
+    half = len(utterance) // 2
+    online.insert_audio_chunk(utterance[:half])
+    with pytest.raises(error):
+        online.insert_audio_chunk(audio)
+    online.insert_audio_chunk(utterance[half:].astype(np.float64).tolist())
+    text = ""
+    while record := online.process_iter():
+        text += str(record.get("text", ""))
+    text += str(online.finish().get("text", ""))
+    assert wer(SAID_FR, plain(text)) < 0.3
+
+
+def test_a_live_stream_refuses_the_same() -> None:
+    with Transcriber(Settings()) as transcriber:
+        stream = transcriber.open(language="fr")
+        for audio, error in ((np.zeros(160, np.int16), TypeError), ([float("nan")], ValueError)):
+            with pytest.raises(error):
+                stream.feed(audio)
+        assert stream.pending_seconds == 0.0
+        stream.feed([0.0] * 1600)
+        stream.finish()
+        assert isinstance(list(stream.events())[-1], StreamEnded)
