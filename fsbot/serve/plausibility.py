@@ -5,6 +5,8 @@ Figures of the 28 sides of our recorded calls, each sent as it should be and in 
 
 from __future__ import annotations
 
+from enum import Enum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,42 +63,69 @@ class Listener:
     def __init__(self, silero: SileroModel) -> None:
         self._stereo: _Stereo | None = _Stereo()
         self._rate: _Rate | None = _Rate(silero)
+        self._of_pairs: _Rate | None = None
+        """Judges every second sample, where the others have nothing of their own."""
+        self._silero = silero
         self._samples = 0
 
     @property
     def listening(self) -> bool:
-        return self._stereo is not None or self._rate is not None
+        return any(each is not None for each in (self._stereo, self._rate, self._of_pairs))
 
     def hear(self, data: bytes) -> None:
         """More s16le, in whole frames of two samples as far as it goes. Raises NotRawPcm."""
         samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / FULL_SCALE
         self._samples += len(samples)
-        if self._stereo is not None and (verdict := self._stereo.hear(samples)) is not None:
-            if verdict:
+        if self._stereo is not None and (pairs := self._stereo.hear(samples)) is not None:
+            if pairs is _Pairs.TWO_VOICES:
                 raise NotRawPcm("this sounds like two interleaved channels")
+            if pairs is _Pairs.ONE_VOICE:
+                self._of_pairs, self._rate = _Rate(self._silero), None
             self._stereo = None
+        if self._of_pairs is not None:
+            # The louder of the two: the other one may be silent.
+            left, right = samples[: len(samples) // 2 * 2].reshape(-1, 2).T
+            louder = left if left @ left >= right @ right else right
+            if (verdict := self._of_pairs.hear(louder)) is not None:
+                if not verdict:
+                    raise NotRawPcm(
+                        "of this every second sample is the same as the one before it, or 0: that "
+                        "is two interleaved channels with one voice, or a poor way to make 16 kHz "
+                        "of 8 kHz"
+                    )
+                self._of_pairs = None
         if self._rate is not None and (verdict := self._rate.hear(samples)) is not None:
             if verdict:
                 raise NotRawPcm("this sounds like 8 kHz")
             self._rate = None
         if self._samples > MOST_SECONDS * SAMPLE_RATE:
-            self._stereo = self._rate = None
+            self._stereo = self._rate = self._of_pairs = None
+
+
+class _Pairs(Enum):
+    """What the two samples of a pair have to do with each other."""
+
+    NEIGHBOURS = "neighbours"
+    TWO_VOICES = "two voices"
+    ONE_VOICE = "one voice"
+    """They are equal, or one of them is always 0. So are two channels with one voice; and 8 kHz
+    sound made 16 kHz by repetition or by zeros, which is heard rightly as it is."""
 
 
 class _Stereo:
     """Of one voice neighbouring samples are alike, of two interleaved ones every second sample is.
 
     Correlation one sample and two samples apart: 0.80 to 0.98 and 0.47 to 0.95 in mono, 0.00 and
-    0.91 to 0.98 in stereo. Two equal channels are told by their pairs.
+    0.91 to 0.98 in stereo. Equal channels, and one that is silent, are told by their pairs.
     """
 
     def __init__(self) -> None:
         self._energy = self._one = self._two = 0.0
-        self._loud = self._pairs = self._equal = 0
+        self._loud = self._lefts = self._rights = self._equal = 0
         self._odd = np.zeros(0, np.float32)
 
-    def hear(self, samples: NDArray[np.float32]) -> bool | None:
-        """Whether it is stereo; None while that is not known."""
+    def hear(self, samples: NDArray[np.float32]) -> _Pairs | None:
+        """None while it is not known."""
         samples = np.concatenate((self._odd, samples))
         whole = len(samples) // 2 * 2
         samples, self._odd = samples[:whole], samples[whole:]
@@ -107,13 +136,18 @@ class _Stereo:
         self._one += float(samples[:-1] @ samples[1:])
         self._two += float(samples[:-2] @ samples[2:])
         left, right = samples[0::2], samples[1::2]
-        self._pairs += int(np.count_nonzero(left))
+        self._lefts += int(np.count_nonzero(left))
+        self._rights += int(np.count_nonzero(right))
         self._equal += int(np.count_nonzero((left == right) & (left != 0)))
         self._loud += loud
         if self._loud < STEREO_SECONDS * SAMPLE_RATE / 2:
             return None
         one, two = self._one / self._energy, self._two / self._energy
-        return (two > 0.6 and two - one > 0.3) or self._equal > 0.98 * self._pairs
+        if self._equal > 0.98 * max(self._lefts, self._rights) or not (
+            self._lefts and self._rights
+        ):
+            return _Pairs.ONE_VOICE
+        return _Pairs.TWO_VOICES if two > 0.6 and two - one > 0.3 else _Pairs.NEIGHBOURS
 
 
 class _Rate:

@@ -5,6 +5,7 @@ import socket as constants
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import gevent
 import numpy as np
@@ -166,6 +167,27 @@ def test_what_sounds_like_another_format_is_refused(
     with serving(engine) as server:
         lines = ask(server, sound)
     assert reason in lines[-1]
+
+
+def zero_stuffed(samples: np.ndarray) -> np.ndarray:
+    stuffed = np.zeros(2 * samples.size, samples.dtype)
+    stuffed[::2] = samples.reshape(-1)
+    return stuffed
+
+
+@pytest.mark.parametrize(
+    "crude",
+    [lambda samples: np.repeat(samples, 2), zero_stuffed],
+    ids=["repeated", "zeros between"],
+)
+def test_8_khz_that_was_made_16_khz_anyhow_is_heard(engine: Engine, crude: Any) -> None:
+    """It has the right speed, whatever it sounds like."""
+    sound = crude(pcm("utterance-fr", 8000)).tobytes()
+    with serving(engine) as server:
+        lines = ask(server, sound)
+    text = " ".join(line.split(" ", 2)[2] for line in lines)
+    assert "fsbot: error" not in text
+    assert len(text.split()) > 6
 
 
 # Clients and their habits
