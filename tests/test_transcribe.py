@@ -260,6 +260,95 @@ def test_output_never_overwrites_the_sound(
     assert sound.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("a.txt", ""),
+        ("a", ""),
+        ("a.srt", "1\n00:00:00,"),
+        ("a.SRT", "1\n00:00:00,"),
+        ("a.vtt", "WEBVTT\n\n00:00:00."),
+        ("a.json", '[\n {\n  "call_uuid": "utterance-fr",'),
+        ("a.jsonl", '{"call_uuid":"utterance-fr","sequence":1,'),
+        ("a.csv", "\ufeffcall_uuid,side,start,end,language,text\n"),
+    ],
+)
+def test_the_name_of_the_output_says_its_format(tmp_path: Path, name: str, begins: str) -> None:
+    output = tmp_path / name
+    assert cli.main(["transcribe", str(UTTERANCE), "--output", str(output)]) == 0
+    text = output.read_text(encoding="utf-8")
+    assert text.startswith(begins)
+    assert "numéro" in text
+    if name == "a.json":
+        (utterance,) = json.loads(text)
+        assert wer(SAID, words(utterance["text"])) < 0.4
+        assert [word["word"] for word in utterance["words"]] == utterance["text"].split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "a.doc"], "--output a.doc says no format"),
+        (["--output", "a.srt", "--format", "vtt"], "--format vtt does not fit --output a.srt"),
+        (["--output", "a.json", "--format", "jsonl"], "--format jsonl does not fit"),
+        (["--output", "a.srt", "--comp_unaware"], "--format srt has no emission times"),
+        (["b.wav", "--output", "a.json"], "--format text or jsonl"),
+        (["-", "-"], "standard input can be read once"),
+    ],
+)
+def test_outputs_that_contradict_themselves(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wav(tmp_path / "a.wav")
+    wav(tmp_path / "b.wav")
+    assert cli.main(["transcribe", "a.wav", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "b.wav"}
+
+
+def test_a_format_that_is_given_goes_with_any_other_name(tmp_path: Path) -> None:
+    wav(tmp_path / "a.wav")
+    output = tmp_path / "a.log"
+    argv = ["transcribe", str(tmp_path / "a.wav"), "--output", str(output), "--format", "vtt"]
+    assert cli.main(argv) == 0
+    assert output.read_text() == "WEBVTT\n\n"
+
+
+def test_a_pipe(tmp_path: Path) -> None:
+    speech, rate = utterance()
+    soundfile.write(tmp_path / "a.wav", speech, rate)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8] = content[40:44] = bytes(4)  # as a recorder writes that cannot seek
+    done = subprocess.run(
+        [sys.executable, "-m", "fsbot", "transcribe", "-"],
+        input=bytes(content),
+        capture_output=True,
+        timeout=300,
+    )
+    assert wer(SAID, words(done.stdout.decode())) < 0.4
+
+
+def test_what_comes_before_the_damage_is_transcribed(engine: Engine, tmp_path: Path) -> None:
+    speech, rate = utterance()
+    path = tmp_path / "a.flac"
+    pause = np.random.default_rng(1).integers(-9, 9, 5 * rate).astype(np.int16)
+    soundfile.write(path, np.concatenate([speech, pause]), rate)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 2000])
+    output = StringIO()
+    sound = SoundFile(path)
+    paper = make_paper("text", output, sound, heading=False)
+    transcriber = Transcriber(engine, Settings(), sound, "a-call", paper)
+    with pytest.raises(UserError, match=r"a\.flac is damaged \d"):
+        transcriber.run(realtime=False, advance=lambda seconds: None)
+    assert wer(SAID, words(output.getvalue())) < 0.4
+
+
 def test_output_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wav(tmp_path / "a.wav")
     argv = ["transcribe", str(tmp_path / "a.wav"), "--output", str(tmp_path / "no" / "such")]

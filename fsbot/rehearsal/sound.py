@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from fsbot.errors import UserError
+from fsbot.audio.sound_file import SoundReader
 
 FRAME_SECONDS = 0.02
 FRAMES_PER_SECOND = 50
+BLOCK_FRAMES = 1 << 20
 # A party that sends nothing is not zero in a recording, see FACTS.md, section 1.
 IDLE_SAMPLE = -1
 
@@ -144,26 +144,10 @@ def load_sound(path: Path, rate: int = 8000, channels: int = 1) -> Sound:
     `rate` and `channels` say what a headerless `.raw` file (s16le) holds; other files say it
     themselves. Raises UserError, naming the file.
     """
-    if not path.is_file():
-        raise UserError(f"There is no sound file {path}", "Give a wav, flac or raw file.")
-    try:
-        if path.suffix == ".raw":
-            data = np.frombuffer(path.read_bytes()[: path.stat().st_size & ~1], "<i2")
-            data = data[: len(data) // channels * channels].reshape(-1, channels)
-        else:
-            # As int16 soundfile would not scale a file of floats: near silence.
-            scaled, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            data = np.clip(scaled * 32768, -32768, 32767).astype(np.int16)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(
-            f"The sound file {path} cannot be read: {error}", "Give a wav, flac or raw file."
-        ) from error
-    if not len(data):
-        raise UserError(f"The sound file {path} is empty", "Give one with speech in it.")
-    if data.shape[1] > 2:
-        raise UserError(
-            f"The sound file {path} has {data.shape[1]} channels",
-            "Give one channel (the caller) or two (left: the caller, right: the callee).",
-        )
+    reader = SoundReader(path, rate, channels) if path.suffix == ".raw" else SoundReader(path)
+    blocks = []
+    while len(block := reader.read(BLOCK_FRAMES)):
+        blocks.append(np.nan_to_num(block, posinf=1.0, neginf=-1.0) * 32768)
+    data = np.clip(np.concatenate(blocks), -32768, 32767).astype(np.int16)
     callee = np.ascontiguousarray(data[:, 1]) if data.shape[1] == 2 else None
-    return Sound(path.name, rate, np.ascontiguousarray(data[:, 0]), callee)
+    return Sound(path.name, reader.rate, np.ascontiguousarray(data[:, 0]), callee)

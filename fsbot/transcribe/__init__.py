@@ -5,21 +5,32 @@ import contextlib
 import itertools
 import re
 import shlex
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from fsbot import simulstreaming
 from fsbot.errors import UserError
+from fsbot.output import format_of, is_same_file, opened
 
 if TYPE_CHECKING:
     from fsbot.settings import Settings
     from fsbot.transcribe.sound import SoundFile
 
 SIMULATED = ("simulstreaming-jsonl", "simulstreaming-txt")
+
+SUFFIXES = {
+    "txt": ("text", "simulstreaming-txt"),
+    "jsonl": ("jsonl", "simulstreaming-jsonl"),
+    "json": ("json",),
+    "srt": ("srt",),
+    "vtt": ("vtt",),
+    "csv": ("csv",),
+}
+"""Formats by what the name of --output ends in; the first one is meant where none is given."""
+
+OF_ONE_FILE = ("srt", "vtt", "json", "csv")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,21 +41,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         type=Path,
-        help="wav, flac or raw (s16le); one channel: the caller; two: left caller, right callee",
+        help="wav, flac or raw (s16le), a pipe, or - for standard input; one channel: the caller; "
+        "two: left caller, right callee",
     )
     add(
         "--format",
-        choices=("text", "jsonl", "srt", "vtt", *SIMULATED),
+        choices=("text", "jsonl", "json", "srt", "vtt", "csv", *SIMULATED),
         default=argparse.SUPPRESS,
-        help="text (default), srt and vtt hold the final texts; jsonl every record as it comes, "
+        help="default: what the name of --output ends in, else text; text, srt, vtt, json and csv "
+        "hold the final texts; jsonl every record as it comes, "
         "words as they are committed included (its latency_ms has a meaning with --realtime only); "
         "simulstreaming-jsonl and -txt simulate live streaming of one file in SimulStreaming's "
         "formats, with emission times",
     )
-    add("--output", metavar="FILE", default="-", help="default: standard output (-)")
+    add(
+        "--output",
+        metavar="FILE",
+        default="-",
+        help="a name that ends in .txt, .srt, .vtt, .json, .jsonl or .csv says the format "
+        "(default: standard output, -)",
+    )
     add("--realtime", action="store_true", help="at the pace of speech, as from a live call")
-    add("--rate", type=int, default=16000, help="Hz, of raw files (default: %(default)s)")
-    add("--channels", type=int, choices=(1, 2), default=1, help="of raw files (default: 1)")
+    add("--rate", type=int, help="Hz, of sound without a header (default: 16000)")
+    add(
+        "--channels",
+        type=int,
+        choices=(1, 2),
+        help="of sound without a header (default: 1); either of these two says that a file or pipe "
+        "without one is s16le, as the name .raw does",
+    )
     add(
         "--comp_unaware",
         action="store_true",
@@ -64,7 +89,9 @@ def run(args: argparse.Namespace, settings: "Settings") -> int:
     """`fsbot transcribe`; returns the exit status, 1 if the engine failed. Raises UserError."""
     simulstreaming.check_decoder(args.decoder, settings.engine.pace.beams)
     simulated = args.comp_unaware or args.start_at > 0
-    args.format = getattr(args, "format", SIMULATED[0] if simulated else "text")
+    suffixes = {key: forms[::-1] if simulated else forms for key, forms in SUFFIXES.items()}
+    default = SIMULATED[0] if simulated else "text"
+    args.format = format_of(args.output, getattr(args, "format", None), default, suffixes)
     if args.format in SIMULATED:
         return _simulate(args, settings)
     if simulated:
@@ -72,7 +99,9 @@ def run(args: argparse.Namespace, settings: "Settings") -> int:
             f"--format {args.format} has no emission times to simulate",
             f"Give --format {SIMULATED[0]} or {SIMULATED[1]} with --comp_unaware or --start_at.",
         )
-    if len(args.files) > 1 and args.format in ("srt", "vtt"):
+    if args.files.count(Path("-")) > 1:
+        raise UserError("standard input can be read once", "Name - once.")
+    if len(args.files) > 1 and args.format in OF_ONE_FILE:
         raise UserError(
             f"{len(args.files)} files do not fit into one {args.format} file",
             "Give one FILE at a time, or --format text or jsonl.",
@@ -110,8 +139,9 @@ def _simulate(args: argparse.Namespace, settings: "Settings") -> int:
     sound = SoundFile(args.files[0], args.rate, args.channels)
     if len(sound.sides) > 1:
         raise UserError(
-            f"{sound.path} has two channels: a simulation is of one voice",
-            f"ffmpeg takes one out: ffmpeg -i {shlex.quote(str(sound.path))} -af pan=mono|c0=c0 …",
+            f"{sound.name} has two channels: a simulation is of one voice",
+            "ffmpeg takes one out: "
+            f"ffmpeg -i {shlex.quote(str(sound.path))} -af 'pan=mono|c0=c0' left.wav",
         )
     with _output(args.output, args.files) as output:
         from fsbot.engine.online import OnlineProcessor
@@ -135,7 +165,8 @@ def call_uuids(files: Sequence[Path]) -> list[str]:
     for file in files:
         plain = unicodedata.normalize("NFKD", file.stem)
         plain = "".join(c for c in plain if not unicodedata.combining(c))
-        name = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:100] or "file"
+        name = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:100]
+        name = name or ("stdin" if file == Path("-") else "file")
         numbered = (name if count == 1 else f"{name}-{count}" for count in itertools.count(1))
         names.append(next(each for each in numbered if each not in names))
     return names
@@ -144,22 +175,10 @@ def call_uuids(files: Sequence[Path]) -> list[str]:
 @contextlib.contextmanager
 def _output(name: str, files: Sequence[Path]) -> Iterator[TextIO]:
     """Where the transcript goes; whatever was in that file before is replaced."""
-    if name == "-":
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")
-        yield sys.stdout
-        return
-    path = Path(name)
-    if any(path.exists() and path.samefile(file) for file in files):
-        raise UserError(f"{path} is the sound itself", "Give another --output.")
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}", "Give another --output."
-        ) from error
-    with file:
-        yield file
+    if any(is_same_file(name, file) for file in files):
+        raise UserError(f"{name} is the sound itself", "Give another --output.")
+    with opened(name) as output:
+        yield output
 
 
 @contextlib.contextmanager

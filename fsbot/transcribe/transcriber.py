@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import queue
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from fsbot.engine.events import LanguageDoubted, StreamEnded, StreamEvent, Strea
 from fsbot.engine.orders import StreamHandle
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.setup import stream_options
+from fsbot.errors import UserError
 from fsbot.settings import Settings
 from fsbot.transcribe.paper import Paper
 from fsbot.transcribe.sound import Pieces, SoundFile
@@ -61,12 +63,33 @@ class Transcriber:
         self._reason = "failed"
 
     def run(self, *, realtime: bool, advance: Callable[[float], object]) -> int:
-        """Transcribe to the end; 1 if the engine failed, else 0. Raises UserError.
+        """Transcribe to the end; 1 if the engine failed, else 0.
+
+        Raises UserError if the file is damaged, when all before the damage has been transcribed.
 
         realtime: feed at the pace of speech. advance: told the seconds heard so far.
         """
         try:
             self._begin(realtime)
+            damage = self._play(realtime, advance)
+            for stream in self._streams.values():
+                stream.finish()
+            while self._streams:
+                self._listen(time.time() + POLL_SECONDS)
+                advance(self._fed / SAMPLE_RATE - self._pending)
+            self._reason = "failed" if self._failed or damage else "stopped"
+        except KeyboardInterrupt:
+            self._reason = "shutdown"
+            raise
+        finally:
+            self._end()
+        if damage is not None:
+            raise damage
+        return int(self._failed)
+
+    def _play(self, realtime: bool, advance: Callable[[float], object]) -> UserError | None:
+        """Feed the file to its end, or to where it is damaged, which is returned then."""
+        try:
             for pieces in self._sound.play(REALTIME_BLOCK_SECONDS if realtime else BLOCK_SECONDS):
                 if realtime:
                     # A block is there once it has been said, as in a recording that grows.
@@ -77,18 +100,9 @@ class Transcriber:
                     self._listen(time.time() + POLL_SECONDS)
                 self._listen(0.0)
                 advance(self._fed / SAMPLE_RATE - self._pending)
-            for stream in self._streams.values():
-                stream.finish()
-            while self._streams:
-                self._listen(time.time() + POLL_SECONDS)
-                advance(self._fed / SAMPLE_RATE - self._pending)
-            self._reason = "failed" if self._failed else "stopped"
-        except KeyboardInterrupt:
-            self._reason = "shutdown"
-            raise
-        finally:
-            self._end()
-        return int(self._failed)
+        except UserError as damage:
+            return damage
+        return None
 
     def _wall(self, seconds: float) -> float:
         return self._zero + seconds
@@ -100,7 +114,8 @@ class Transcriber:
             StartOfTranscript,
             channel_call_uuid=self._writer.call_uuid,
             recording=1,
-            path=str(self._sound.path),
+            # A name may hold bytes that are no UTF-8, which JSON cannot.
+            path=os.fsencode(self._sound.path).decode(errors="replace"),
             switch_path="",
             rate=self._sound.rate,
             channels=len(sides),
