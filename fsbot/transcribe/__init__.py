@@ -88,6 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: "Settings") -> int:
     """`fsbot transcribe`; returns the exit status, 1 if the engine failed. Raises UserError."""
     simulstreaming.check_decoder(args.decoder, settings.engine.pace.beams)
+    if any(is_same_file(args.output, file) for file in args.files):
+        raise UserError(f"{args.output} is the sound itself", "Give another --output.")
     simulated = args.comp_unaware or args.start_at > 0
     suffixes = {key: forms[::-1] if simulated else forms for key, forms in SUFFIXES.items()}
     default = SIMULATED[0] if simulated else "text"
@@ -109,7 +111,7 @@ def run(args: argparse.Namespace, settings: "Settings") -> int:
     from fsbot.transcribe.sound import SoundFile
 
     sounds = [SoundFile(path, args.rate, args.channels) for path in args.files]
-    with _output(args.output, args.files) as output:
+    with opened(args.output) as output:
         # torch takes seconds to import: not for --help, nor for a wrong file.
         from fsbot.engine.setup import make_engine
         from fsbot.transcribe.paper import make_paper
@@ -143,7 +145,7 @@ def _simulate(args: argparse.Namespace, settings: "Settings") -> int:
             "ffmpeg takes one out: "
             f"ffmpeg -i {shlex.quote(str(sound.path))} -af 'pan=mono|c0=c0' left.wav",
         )
-    with _output(args.output, args.files) as output:
+    with opened(args.output) as output:
         from fsbot.engine.online import OnlineProcessor
         from fsbot.transcribe.simulation import VAC_STEP_SECONDS, lines, simulate
 
@@ -170,15 +172,6 @@ def call_uuids(files: Sequence[Path]) -> list[str]:
         numbered = (name if count == 1 else f"{name}-{count}" for count in itertools.count(1))
         names.append(next(each for each in numbered if each not in names))
     return names
-
-
-@contextlib.contextmanager
-def _output(name: str, files: Sequence[Path]) -> Iterator[TextIO]:
-    """Where the transcript goes; whatever was in that file before is replaced."""
-    if any(is_same_file(name, file) for file in files):
-        raise UserError(f"{name} is the sound itself", "Give another --output.")
-    with opened(name) as output:
-        yield output
 
 
 @contextlib.contextmanager
