@@ -1,15 +1,63 @@
 """What `fsbot doctor` makes of what it has seen: growth, rights, file systems."""
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from fsbot.doctor.findings import Status
 from fsbot.doctor.growth import Change, Observation, judge
 from fsbot.doctor.host import file_system
+from fsbot.doctor.listening import addresses, advice_on_refusal, check_reach
 from fsbot.doctor.rights import ProcessUser, check_process, check_recording, process_user
+from fsbot.settings import Esl
+
+# Where the event socket listens
+
+
+def table(*rows: tuple[str, str]) -> str:
+    head = "  sl  local_address rem_address   st tx_queue\n"
+    return head + "".join(f"   0: {local} 00000000:0000 {state} 0\n" for local, state in rows)
+
+
+NOWHERE = "00000000000000000000000000000000"
+ONE = "00000000000000000000000001000000"
+
+
+def test_the_kernels_tables_tell_who_listens(tmp_path: Path) -> None:
+    (tmp_path / "tcp").write_text(
+        table(("0100007F:1F55", "0A"), ("0500000A:1F55", "01"), ("0200007F:1F56", "0A"))
+    )
+    assert addresses(8021, tmp_path) == ["127.0.0.1"]
+    (tmp_path / "tcp6").write_text(table((f"{NOWHERE}:1F55", "0A"), (f"{ONE}:1F55", "0A")))
+    assert addresses(8021, tmp_path) == ["127.0.0.1", "::", "::1"]
+    with socket.socket(socket.AF_INET) as listening:
+        listening.bind(("127.0.0.2", 0))
+        listening.listen()
+        assert addresses(listening.getsockname()[1]) == ["127.0.0.2"]
+
+
+def test_a_socket_on_another_address_is_named() -> None:
+    esl = Esl()
+    assert "set esl.host to ::1" in advice_on_refusal(esl, ["::"])
+    assert "set esl.host to 10.0.0.5" in advice_on_refusal(esl, ["10.0.0.5"])
+    assert "Could not listen on :::8021" in advice_on_refusal(esl, [])
+    assert advice_on_refusal(Esl(host="10.0.0.1"), ["::"]) == ""
+
+
+def test_a_known_password_within_everybodys_reach() -> None:
+    esl, own = Esl(), Esl(password=SecretStr("of our own"))
+    reach = check_reach(esl, ["::"])
+    assert reach is not None
+    assert reach.status is Status.WARNING
+    assert check_reach(esl, ["0.0.0.0"]) is not None
+    assert check_reach(esl, ["127.0.0.1"]) is None
+    assert check_reach(own, ["::"]) is None
+    assert check_reach(Esl(host="10.0.0.1"), ["::"]) is None
+
 
 # Growth
 

@@ -88,7 +88,8 @@ def checked_samples(audio: ArrayLike) -> NDArray[np.float32]:
         raise ValueError(
             f"samples up to {largest:.6g}: -1 to 1 is wanted (divide those of 16 bits by 32768)"
         )
-    return np.clip(mono, -1.0, 1.0).astype(np.float32)
+    limited: NDArray[np.float32] = np.clip(mono, -1.0, 1.0).astype(np.float32)
+    return limited
 
 
 class SideSplitter:

@@ -12,6 +12,7 @@ from fsbot.doctor.host import (
     check_weights,
     open_recordings,
 )
+from fsbot.doctor.listening import addresses, check_reach
 from fsbot.doctor.rights import CHECK as GROUP_CHECK
 from fsbot.doctor.switch import (
     PATH_CHECK,
@@ -47,7 +48,7 @@ class Examination:
             with logged_in(self._settings) as connection:
                 yield from check_switch(connection)
         except EslError as error:
-            yield socket_failed(error)
+            yield socket_failed(error, self._settings.esl)
 
     def whole(self) -> Generator[Finding, None, None]:
         """Everything."""
@@ -69,6 +70,9 @@ class Examination:
         try:
             with logged_in(self._settings) as connection:
                 yield from check_switch(connection)
+                esl = self._settings.esl
+                if (reach := check_reach(esl, addresses(esl.port))) is not None:
+                    yield reach
                 if directory is not None:
                     for finding in self._recordings(connection, directory):
                         if finding.check in remaining:
@@ -78,7 +82,7 @@ class Examination:
                     if not self._call and not self._dial_string:
                         reason = "no call (--call UUID or --originate DIALSTRING)"
         except EslError as error:
-            yield socket_failed(error)
+            yield socket_failed(error, self._settings.esl)
         for check in remaining:
             yield Finding(check, Status.NOT_TESTED, reason)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from fsbot.audio.follower import REMEDIES
+from fsbot.claims import holder
 from fsbot.doctor.findings import Finding, Status
 from fsbot.doctor.rights import user_name
 from fsbot.errors import UserError
@@ -65,7 +66,10 @@ def check_transcripts(settings: Settings) -> Iterator[Finding]:
             "Let this user write there, or change transcripts.directory.",
         )
     else:
-        yield Finding("transcripts", Status.OK, f"this user can write to {directory}")
+        message = f"this user can write to {directory}"
+        if (other := holder(directory, "transcripts")) is not None:
+            message += f"; fsbot ({other}) works there"
+        yield Finding("transcripts", Status.OK, message)
 
 
 def check_disk(settings: Settings) -> Iterator[Finding]:

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from fsbot.doctor.findings import Finding, Status
 from fsbot.doctor.host import probe
+from fsbot.doctor.listening import addresses, advice_on_refusal
 from fsbot.doctor.rights import CHECK as GROUP_CHECK
 from fsbot.doctor.rights import ProcessUser, check_process, process_user
-from fsbot.settings import Settings
+from fsbot.settings import Esl, Settings
 from fsbot.switch.connection import Connection
-from fsbot.switch.errors import EslError
+from fsbot.switch.errors import ConnectionRefused, EslError
 from fsbot.switch.recording import RecordingDirectory
 
 SOCKET_CHECK = "event socket"
@@ -42,9 +43,11 @@ def logged_in(settings: Settings) -> Iterator[Connection]:
         connection.stop()
 
 
-def socket_failed(error: EslError) -> Finding:
+def socket_failed(error: EslError, esl: Esl) -> Finding:
     """No login, or the end of a link."""
     remedy = error.remedy or "Look at FreeSWITCH's log; esl.host and esl.port say where it is."
+    if isinstance(error, ConnectionRefused):
+        remedy = advice_on_refusal(esl, addresses(esl.port)) or remedy
     return Finding(SOCKET_CHECK, Status.FAILED, str(error), remedy)
 
 
