@@ -58,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _say_user_error(
                 UserError(f"the output cannot be written: {error.strerror}", "Free some space.", 1)
             )
+        if isinstance(error, PermissionError) and error.filename:
+            return _say_user_error(
+                UserError(
+                    f"this user may not look at {str(error.filename)!r}: {error.strerror}",
+                    "Run the command as a user who may, or elsewhere: relative paths begin at the "
+                    "working directory.",
+                )
+            )
         _flush_log()
         traceback.print_exc()
         print(

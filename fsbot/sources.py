@@ -96,7 +96,8 @@ def _file(explicit: Path | None) -> Path | None:
     if named:
         return Path(named).expanduser()
     here = Path(FILE_NAME)
-    return here if here.exists() else None
+    # Not Path.exists, which raises in a working directory that this user may not enter.
+    return here if os.path.exists(here) else None
 
 
 def _read_file(path: Path) -> tuple[dict[str, object], dict[str, Origin]]:

@@ -1,5 +1,6 @@
 """The journals that are there: found by a call's UUID, or gone through one by one."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,7 +21,7 @@ def find(transcripts: Path, name: str) -> Path:
 
     Raises UserError where there is none, or more than one.
     """
-    if Path(name).is_file():
+    if os.path.isfile(name):
         return Path(name)
     # Compared as text, never as a pattern or a path: it may hold anything.
     found = [path for path in journals(transcripts) if stem_begins(path.stem, name)]

@@ -1,5 +1,6 @@
 """From a model's name or path to its tensors, through whichever reader its files need."""
 
+import os
 import re
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from fsbot.weights.store import SIDECAR, read_stored, sha256_of
 def load_checkpoint(name_or_path: str, models_dir: Path | None = None) -> Checkpoint:
     """See fsbot.weights.load_model."""
     path = Path(name_or_path).expanduser()
-    if "/" in name_or_path or (path.suffix and path.is_file()):
+    if "/" in name_or_path or (path.suffix and os.path.isfile(path)):
         return read_path(path)
     if file := find_file(name_or_path, models_dir):
         return read_path(file)
-    if path.is_dir():
+    if os.path.isdir(path):
         return read_path(path)
     raise missing(name_or_path, models_dir)
 

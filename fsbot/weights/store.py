@@ -107,9 +107,26 @@ def cache_directory() -> Path:
 def places(models_dir: Path | None = None) -> list[Path]:
     """Where models are looked for: as configured, where `fsbot models` puts them, ./models.
 
-    `fsbot models` reads no settings file, so what it fetched must be found with any setting.
+    `fsbot models` reads no settings file, so what it fetched must be found with any setting. A
+    place that this user may not enter is left out: it may be the working directory of another one.
     """
+    return [place for place in possible_places(models_dir) if may_look(place)]
+
+
+def possible_places(models_dir: Path | None = None) -> list[Path]:
+    """The same, whether this user may enter them or not."""
     return list(dict.fromkeys([models_directory(models_dir), models_directory(), Path("models")]))
+
+
+def may_look(place: Path) -> bool:
+    """Whether this user may see what is in a directory, if there is one."""
+    try:
+        os.scandir(place).close()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def stored_folders(models_dir: Path | None = None) -> dict[str, Path]:

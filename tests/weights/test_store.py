@@ -1,11 +1,13 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from fsbot.errors import UserError
+from fsbot.weights.finding import find_file, missing
 from fsbot.weights.store import (
     Origin,
     StoredModel,
@@ -153,3 +155,21 @@ def test_where_models_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("FSBOT_MODELS_DIR", "~/y")
     assert models_directory() == tmp_path / "y"
     assert models_directory(tmp_path / "z") == tmp_path / "z"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every directory")
+def test_a_working_directory_that_may_not_be_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `sudo -u fsbot fsbot …` from the home directory of somebody else."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.chdir(closed)
+    closed.chmod(0)
+    try:
+        assert stored_folders(tmp_path / "none") == {}
+        assert find_file("base", tmp_path / "none") is None
+        message = str(missing("base", closed))
+        assert f"{closed}, which this user may not enter" in message
+    finally:
+        closed.chmod(0o700)
