@@ -33,6 +33,7 @@ from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.orders import StreamHandle
 from fsbot.engine.scheduler import Engine
+from fsbot.engine.words import LEAST_WORD_SECONDS
 from fsbot.weights.architecture import Dimensions, tensor_shapes, upper_half
 from fsbot.weights.checkpoint import Checkpoint, build_whisper
 
@@ -262,10 +263,12 @@ def check_utterance(events: Sequence[StreamEvent]) -> None:
             assert commit.tentative == ()
     live = [word.text for word in spoken]
     assert final.revised == (live != [word.text for word in final.words])
+    # Each word has some time of its own, also where the speech has next to none.
+    speech_end = max(ended.last_speech, started.at + LEAST_WORD_SECONDS * len(final.words))
     for word in final.words:
-        assert started.at <= word.start <= word.end <= max(ended.last_speech, started.at)
+        assert started.at <= word.start < word.end <= speech_end + 1e-9
 
 
 def check_times(words: Sequence[Word]) -> None:
     for before, word in pairwise(words):
-        assert before.start <= before.end <= word.start, (before, word)
+        assert before.start < before.end <= word.start + 1e-9, (before, word)
