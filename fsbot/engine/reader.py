@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from whisper.tokenizer import LANGUAGES
 
 from fsbot.engine.events import LanguageDoubted
 from fsbot.engine.final import FinalText, Speech
@@ -46,7 +47,8 @@ class Reader:
         self._options = options
         self._stream_options = stream_options
         self._listen = listen
-        self._voices: dict[str, Voice] = {}
+        self._voices: dict[tuple[str, frozenset[str]], Voice] = {}
+        """By language, and the languages that it may be as well."""
         self._choice: LanguageChoice | None = None
         self._doubts: LanguageDoubts | None = None
         self._live: tuple[Utterance, Voice] | None = None
@@ -145,9 +147,11 @@ class Reader:
         return LanguageDoubted(utterance, given, other.language, other.probability)
 
     def _of(self, language: str) -> Voice:
-        if language not in self._voices:
-            options = self._stream_options
-            self._voices[language] = Voice.of(
-                self._model, self._options, language, options.task, options.static_prompt
+        options, beside = self._stream_options, frozenset[str]()
+        if self._choice is not None and not self._choice.language:
+            beside = frozenset(options.auto_languages or LANGUAGES)
+        if (language, beside) not in self._voices:
+            self._voices[language, beside] = Voice.of(
+                self._model, self._options, language, options.task, options.static_prompt, beside
             )
-        return self._voices[language]
+        return self._voices[language, beside]

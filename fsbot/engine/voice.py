@@ -1,7 +1,7 @@
 """How one side is read: model, language, and what stands before its words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +14,7 @@ from fsbot.engine.events import blank
 from fsbot.engine.language import watched_tokens
 from fsbot.engine.model import FRAME_SECONDS, SpeechModel
 from fsbot.engine.options import EngineOptions
+from fsbot.engine.scripts import foreign_tokens, scripts_in, scripts_of_languages
 from fsbot.engine.words import (
     continuation_tokens,
     text_language,
@@ -46,10 +47,18 @@ class Voice:
         language: str,
         task: str = "transcribe",
         static_prompt: str = "",
+        beside: Collection[str] = (),
     ) -> "Voice":
-        """`language` is one of Whisper's codes; `task` transcribe or translate."""
+        """`language` is one of Whisper's codes; `task` transcribe or translate; beside: languages
+        that may be spoken as well, whose scripts are written, too."""
+        written = ("en",) if task == "translate" else (language, *beside)
         tokenizer, never, never_first = _reading(
-            model.is_multilingual, model.num_languages, language, task, model.dims.n_vocab
+            model.is_multilingual,
+            model.num_languages,
+            language,
+            task,
+            model.dims.n_vocab,
+            scripts_of_languages(written) | scripts_in(static_prompt),
         )
         return Voice(
             model,
@@ -133,9 +142,18 @@ def prompt_tokens(model: SpeechModel, text: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _reading(
-    multilingual: bool, languages: int, language: str, task: str, vocabulary: int
+    multilingual: bool,
+    languages: int,
+    language: str,
+    task: str,
+    vocabulary: int,
+    scripts: frozenset[str],
 ) -> tuple[Tokenizer, torch.Tensor, torch.Tensor]:
-    """The tokenizer, and masks of the tokens never chosen, and never chosen as the first."""
+    """The tokenizer, and masks of the tokens never chosen, and never chosen as the first.
+
+    scripts: what is written in others is never chosen.
+    """
     tokenizer = get_tokenizer(multilingual, num_languages=languages, language=language, task=task)
-    never = token_mask(unspoken_tokens(tokenizer), vocabulary)
+    barred = unspoken_tokens(tokenizer) + foreign_tokens(tokenizer, scripts)
+    never = token_mask(barred, vocabulary)
     return tokenizer, never, never | token_mask(continuation_tokens(tokenizer), vocabulary)
