@@ -50,6 +50,9 @@ class DecodingTask:
     draft: tuple[int, ...] = ()
     beams: int = 1
     rewind_frames: int = 200
+    alike: Sequence[int] = ()
+    """Of every token of the vocabulary, what it writes, as guards.repeats_itself wants it; empty:
+    the text is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class _Hypothesis:
 
     def repeated_tail(self) -> int:
         """Tokens at the end that nobody said: a loop, or an echo."""
-        return looping_tail(self.tokens) or echoing_tail(self.tokens, self.frames)
+        return looping_tail(self.tokens, self.frames) or echoing_tail(self.tokens, self.frames)
 
     def without_tail(self, tokens: int) -> "_Hypothesis":
         keep = len(self.tokens) - tokens

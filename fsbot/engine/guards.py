@@ -1,6 +1,7 @@
 """What stops Whisper from talking to itself: repeated phrases, runaway length, empty rooms."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from statistics import median
 
 from fsbot.engine import token_rates
@@ -10,6 +11,9 @@ MAX_PHRASE = 24
 
 REPETITIONS = 3
 """How often a phrase must stand in a row to be called a loop; people do say « oui oui »."""
+
+LOOP_FRAMES = 5
+"""Frames (0.1 s) per token that what is said a third time lies behind the second, at the least."""
 
 ECHO_PHRASE = 3
 """Shortest phrase, in tokens, that counts as an echo when it is said twice of the same sound."""
@@ -31,11 +35,13 @@ def token_budget(seconds: float, language: str = "fr") -> int:
     return SPARE_TOKENS + int(seconds * rate)
 
 
-def looping_tail(tokens: Sequence[int]) -> int:
+def looping_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
     """How many tokens at the end repeat what stands before them, 0 if there is no loop.
 
-    A loop is a phrase of up to 24 tokens standing three times in a row at the very end; what is
-    counted is everything after its first occurrence.
+    frames: the frame each token attends to. A loop is a phrase of up to 24 tokens standing three
+    times in a row at the very end, the last time of no later sound than the time before: three
+    equal digits of a number are heard one after the other. What is counted, from the end, is every
+    repetition that has moved on by less than LOOP_FRAMES for each token.
     """
     for phrase in range(1, min(MAX_PHRASE, len(tokens) // REPETITIONS) + 1):
         tail = tokens[-phrase:]
@@ -43,7 +49,9 @@ def looping_tail(tokens: Sequence[int]) -> int:
         while tokens[-phrase * (repeats + 1) : -phrase * repeats] == tail:
             repeats += 1
         if repeats >= REPETITIONS:
-            return phrase * (repeats - 1)
+            ends = range(len(tokens), len(tokens) - phrase * (repeats - 1), -phrase)
+            stuck = (not _moves_on(frames[:end], phrase, phrase * LOOP_FRAMES) for end in ends)
+            return phrase * sum(takewhile(bool, stuck))
     return 0
 
 
@@ -56,7 +64,27 @@ def echoing_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
     for phrase in range(ECHO_PHRASE, len(tokens) // 2 + 1):
         if tokens[-phrase:] != tokens[-2 * phrase : -phrase]:
             continue
-        pairs = zip(frames[-2 * phrase : -phrase], frames[-phrase:], strict=True)
-        if median(second - first for first, second in pairs) < ECHO_FRAMES:
+        if not _moves_on(frames, phrase, ECHO_FRAMES):
             return phrase
     return 0
+
+
+def _moves_on(frames: Sequence[int], phrase: int, least: int) -> bool:
+    """Whether the last `phrase` tokens listen to sound so many frames behind that of the same
+    number before them."""
+    pairs = zip(frames[-2 * phrase : -phrase], frames[-phrase:], strict=True)
+    return median(second - first for first, second in pairs) >= least
+
+
+def repeats_itself(tokens: Sequence[int], alike: Sequence[int]) -> bool:
+    """Whether some phrase of a text stands twice in a row, whatever its marks and capitals.
+
+    alike: of every token of the vocabulary, what is the same number for tokens that write the same
+    letters or digits, and negative for those that write none.
+    """
+    said = [alike[token] for token in tokens if alike[token] >= 0]
+    return any(
+        said[start : start + phrase] == said[start + phrase : start + 2 * phrase]
+        for phrase in range(1, len(said) // 2 + 1)
+        for start in range(len(said) - 2 * phrase + 1)
+    )

@@ -8,11 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.decoding import Decoded, DecodingTask, decode
+from fsbot.engine.guards import repeats_itself
 from fsbot.engine.model import SpeechModel
 
 PACKED_FRAMES = 500
 """Encoder frames packed into one pass: with more, the activations outgrow a core's cache."""
+
+ECHOED_SECONDS = 5.0
+"""Audio of a window up to which the model says its words again, for want of silence behind them."""
+
+LONG_PADDING = 10.0
+"""Seconds of silence with which such a window is read once more."""
 
 
 @dataclass(slots=True)
@@ -40,7 +48,31 @@ Job = Generator[Window, Decoded, Result]
 
 
 def infer(model: SpeechModel, windows: Sequence[Window]) -> list[Decoded]:
-    """Encode and decode windows, which all have the same number of beams."""
+    """Encode and decode windows, which all have the same number of beams.
+
+    Behind short audio the model may say its words again: a short text with a repetition is read
+    once more with more silence behind it, which is how Whisper was trained. What was said twice is
+    written twice then, too.
+    """
+    texts = _read(model, windows)
+    doubtful = [n for n, text in enumerate(texts) if _perhaps_echoed(windows[n], text)]
+    for number in doubtful:
+        windows[number].padding, windows[number].features = LONG_PADDING, None
+    again = _read(model, [windows[number] for number in doubtful]) if doubtful else []
+    for number, text in zip(doubtful, again, strict=True):
+        if text.tokens and text.complete:
+            texts[number] = text
+    return texts
+
+
+def _perhaps_echoed(window: Window, text: Decoded) -> bool:
+    if len(window.samples) > ECHOED_SECONDS * SAMPLE_RATE or window.padding >= LONG_PADDING:
+        return False
+    task = window.task
+    return bool(task.alike) and repeats_itself((*task.prefix, *text.tokens), task.alike)
+
+
+def _read(model: SpeechModel, windows: Sequence[Window]) -> list[Decoded]:
     _encode(model, [window for window in windows if window.features is None])
     features = [window.features for window in windows if window.features is not None]
     return decode(model, features, [window.task for window in windows])

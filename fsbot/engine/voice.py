@@ -20,6 +20,7 @@ from fsbot.engine.words import (
     text_language,
     token_mask,
     unspoken_tokens,
+    written_alike,
 )
 
 PROMPT_SHARE = 0.5
@@ -39,6 +40,7 @@ class Voice:
     never: torch.Tensor
     never_first: torch.Tensor
     watched: tuple[int, ...]
+    alike: Sequence[int]
 
     @staticmethod
     def of(
@@ -52,7 +54,7 @@ class Voice:
         """`language` is one of Whisper's codes; `task` transcribe or translate; beside: languages
         that may be spoken as well, whose scripts are written, too."""
         written = ("en",) if task == "translate" else (language, *beside)
-        tokenizer, never, never_first = _reading(
+        tokenizer, never, never_first, alike = _reading(
             model.is_multilingual,
             model.num_languages,
             language,
@@ -69,6 +71,7 @@ class Voice:
             never.to(model.device),
             never_first.to(model.device),
             watched_tokens(tokenizer),
+            alike,
         )
 
     def expects(self, word: str) -> bool:
@@ -124,6 +127,7 @@ class Voice:
             never_first=self.never_first if prefix else self.never,
             beams=self.options.beams,
             rewind_frames=rewind_frames,
+            alike=self.alike,
         )
 
 
@@ -148,12 +152,14 @@ def _reading(
     task: str,
     vocabulary: int,
     scripts: frozenset[str],
-) -> tuple[Tokenizer, torch.Tensor, torch.Tensor]:
-    """The tokenizer, and masks of the tokens never chosen, and never chosen as the first.
+) -> tuple[Tokenizer, torch.Tensor, torch.Tensor, Sequence[int]]:
+    """The tokenizer, masks of the tokens never chosen, and never chosen as the first, and what
+    every token writes.
 
     scripts: what is written in others is never chosen.
     """
     tokenizer = get_tokenizer(multilingual, num_languages=languages, language=language, task=task)
     barred = unspoken_tokens(tokenizer) + foreign_tokens(tokenizer, scripts)
     never = token_mask(barred, vocabulary)
-    return tokenizer, never, never | token_mask(continuation_tokens(tokenizer), vocabulary)
+    never_first = never | token_mask(continuation_tokens(tokenizer), vocabulary)
+    return tokenizer, never, never_first, written_alike(tokenizer, vocabulary)

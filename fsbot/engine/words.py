@@ -198,3 +198,15 @@ def token_mask(tokens: list[int], vocabulary: int) -> torch.Tensor:
     mask = torch.zeros(vocabulary, dtype=torch.bool)
     mask[tokens] = True
     return mask
+
+
+def written_alike(tokenizer: Tokenizer, vocabulary: int) -> list[int]:
+    """What every token writes: the first token with the same letters and digits, capitals or not;
+    -1 for tokens that write none."""
+    first: dict[str, int] = {}
+    alike = [-1] * vocabulary
+    for token in range(tokenizer.eot):
+        text = tokenizer.encoding.decode_single_token_bytes(token).decode("utf-8", "ignore")
+        if letters := "".join(filter(str.isalnum, text)).casefold():
+            alike[token] = first.setdefault(letters, token)
+    return alike

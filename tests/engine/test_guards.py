@@ -8,21 +8,29 @@ from whisper.tokenizer import LANGUAGES, get_tokenizer
 
 from fsbot.engine.guards import (
     ECHO_FRAMES,
+    LOOP_FRAMES,
     MAX_PHRASE,
     REPETITIONS,
     echoing_tail,
     looping_tail,
+    repeats_itself,
     token_budget,
 )
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def loop_of_one_sound(tokens: list[int]) -> int:
+    """The loop of tokens that all listen to the same moment."""
+    return looping_tail(tokens, [20] * len(tokens))
+
 
 few_tokens = st.lists(st.integers(0, 3), max_size=80)
 
 
 @given(few_tokens)
 def test_only_what_stands_three_times_in_a_row_is_cut(tokens: list[int]) -> None:
-    cut = looping_tail(tokens)
+    cut = loop_of_one_sound(tokens)
     assert 0 <= cut < max(1, len(tokens))
     if cut == 0:
         return
@@ -40,25 +48,41 @@ def test_only_what_stands_three_times_in_a_row_is_cut(tokens: list[int]) -> None
 def test_a_loop_is_found_wherever_it_stands(
     before: list[int], phrase: list[int], times: int
 ) -> None:
-    assert looping_tail(before + phrase * times) > 0
+    assert loop_of_one_sound(before + phrase * times) > 0
 
 
 @given(st.lists(st.integers(), unique=True, max_size=60), st.integers(0, 60))
 def test_a_phrase_said_twice_is_kept(tokens: list[int], length: int) -> None:
-    assert looping_tail(tokens + tokens[-length:]) == 0
+    assert loop_of_one_sound(tokens + tokens[-length:]) == 0
 
 
 def test_yes_yes_is_kept_and_a_loop_shrinks_to_its_phrase() -> None:
-    assert looping_tail([7, 7]) == 0
-    assert looping_tail([1, 7, 7, 7]) == 2
-    assert looping_tail([1, 5, 6, 5, 6, 5, 6, 5, 6]) == 6
-    assert looping_tail([5, 6, 5, 6, 5, 6, 9]) == 0
-    assert looping_tail([]) == 0
+    assert loop_of_one_sound([7, 7]) == 0
+    assert loop_of_one_sound([1, 7, 7, 7]) == 2
+    assert loop_of_one_sound([1, 5, 6, 5, 6, 5, 6, 5, 6]) == 6
+    assert loop_of_one_sound([5, 6, 5, 6, 5, 6, 9]) == 0
+    assert loop_of_one_sound([]) == 0
 
 
 def test_a_loop_of_a_loop_is_cut_by_its_shortest_phrase() -> None:
-    assert looping_tail([1, 1, 2, 1, 1, 2, 1, 1, 2]) == 6
-    assert looping_tail([4] * 9) == 8
+    assert loop_of_one_sound([1, 1, 2, 1, 1, 2, 1, 1, 2]) == 6
+    assert loop_of_one_sound([4] * 9) == 8
+
+
+def test_what_is_heard_three_times_is_no_loop() -> None:
+    digits = [5, 5, 5, 4, 4, 4, 3]
+    frames = [LOOP_FRAMES * n for n in range(len(digits))]
+    assert [looping_tail(digits[:n], frames[:n]) for n in range(1, 8)] == [0] * 7
+    # A group of two tokens has to move on by twice as much.
+    pairs = [6, 0] * 3
+    assert looping_tail(pairs, [10 * n + half for n in range(3) for half in (0, 5)]) == 0
+    assert looping_tail(pairs, [8 * n + half for n in range(3) for half in (0, 5)]) == 4
+
+
+def test_a_loop_behind_what_was_said_leaves_that() -> None:
+    assert looping_tail([1, 7, 7, 7], [0, 20, 40, 40]) == 1
+    assert looping_tail([1, 7, 7, 7, 7], [0, 20, 40, 41, 41]) == 2
+    assert looping_tail([1, 7, 7, 7], [0, 20, 60, 20]) == 1
 
 
 def test_an_echo_says_the_same_of_the_same_sound() -> None:
@@ -111,3 +135,16 @@ def test_the_budget_holds_fast_speech_in_every_language(language: str) -> None:
 @pytest.mark.parametrize("language", ["en", "fr", "es", "de", "it", "pt", "zh"])
 def test_the_languages_that_whisper_knows_best_have_no_more(language: str) -> None:
     assert token_budget(10.0, language) == token_budget(10.0)
+
+
+def test_a_repetition_is_found_whatever_its_marks() -> None:
+    one, comma, capital, other = 3, 9, 4, 6
+    alike = [-1] * 10
+    alike[one] = alike[capital] = one
+    alike[other] = other
+    assert repeats_itself([one, capital], alike)
+    assert repeats_itself([one, comma, capital], alike)
+    assert repeats_itself([other, one, other, comma, capital, other], alike)
+    assert not repeats_itself([one, other, one], alike)
+    assert not repeats_itself([comma, comma], alike)
+    assert not repeats_itself([], alike)
