@@ -7,11 +7,12 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsbot.engine.decoding import Decoded
+from fsbot.engine.decoding import NO_SPEECH_PROBABILITY, Decoded
 from fsbot.engine.events import Word
 from fsbot.engine.inference import Job, Window
 from fsbot.engine.model import SAMPLES_PER_FRAME
@@ -42,6 +43,9 @@ final text: with -0.2 turns are answered 0.1 s later at the median of four calls
 
 SEARCHED_TOKENS = 30
 """Longest text that is searched: a robot does not wait for longer ones."""
+
+ALIKE = 0.5
+"""Share of letters that two texts have in common, in their order, if they are of the same sound."""
 
 HALLUCINATED_SILENCE = 1.5
 """A text that ends this long before the speech does is tried again without what stood before."""
@@ -122,6 +126,11 @@ class FinalDecoder:
         text = yield from self._decode_parts(voice, context, before, speech, draft, may_search)
         if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
             text = yield from self._decode_parts(voice, context, [], speech, draft, may_search)
+        if _unsure(text) and voice.prompt_says([word.text for word in text.words]):
+            plain = replace(voice, static_prompt=())
+            other = yield from self._decode_parts(plain, context, before, speech, (), may_search)
+            # A name that was said is heard without the prompt as well, spelt in some other way.
+            text = text if _sound_alike(text.words, other.words) else other
         return text
 
     def _before(self, speech: Speech) -> list[FinalText]:
@@ -188,6 +197,16 @@ def _that_leave_room(before: list[FinalText], voice: Voice, speech: Speech) -> l
         if tokens > room or before[place].language != _language(voice):
             return before[place + 1 :]
     return before
+
+
+def _unsure(text: FinalText) -> bool:
+    nobody = bool(text.watched) and text.watched[0] > NO_SPEECH_PROBABILITY
+    return nobody or text.mean_log_prob < UNSURE_LOG_PROBABILITY
+
+
+def _sound_alike(words: Sequence[Word], others: Sequence[Word]) -> bool:
+    one, other = ("".join(word.text for word in each).casefold() for each in (words, others))
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= ALIKE
 
 
 def _decode_window(

@@ -74,6 +74,17 @@ class Voice:
             alike,
         )
 
+    def prompt_says(self, words: Sequence[str]) -> bool:
+        """Whether all the words stand in the static prompt, and one at least as a name."""
+        if not any(map(self.expects, words)):
+            return False
+        prompt = self.tokenizer.decode(list(self.static_prompt)).casefold()
+        if not blank(self.language):
+            return all(_bare(word).casefold() in prompt for word in words)
+        known = set(map(_bare, re.split(r"[\s'’-]+", prompt)))
+        said = re.split(r"[\s'’-]+", " ".join(words).casefold())
+        return {_bare(word) for word in said} <= known | {""}
+
     def expects(self, word: str) -> bool:
         """Whether the word stands in the static prompt, and is none of those that stand in any
         text: it has a capital or a digit there, or four letters."""
