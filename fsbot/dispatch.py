@@ -132,9 +132,12 @@ class Dispatcher:
             self._bridged(event)
         if event.name in ("CHANNEL_HOLD", "CHANNEL_UNHOLD"):
             self._held(uuid, event.name == "CHANNEL_HOLD", at)
-        call = self.recorded_on(uuid)
-        if call is not None:
-            self._tell(call, uuid, event)
+        if event.name == "CHANNEL_HANGUP" and (party := self._bridges.deflected_to(uuid)):
+            for call in self.calls.values():
+                if uuid in self.conversations.heard_by(call.recorded_leg):
+                    call.marks.transferred(at, party)
+        if (call_of_leg := self.recorded_on(uuid)) is not None:
+            self._tell(call_of_leg, uuid, event)
         if news:
             self._agree(at)
         if event.name == "CHANNEL_DESTROY":

@@ -24,6 +24,8 @@ class Bridges:
         self._partner: dict[str, str] = {}
         self._parted: dict[str, float] = {}
         self._ending: set[str] = set()
+        self._deflected: dict[str, str] = {}
+        """Where a leg's telephone has been told to call."""
         self._sources: dict[str, str] = {}
         """What a leg's last bridge began with as its latest transfer."""
 
@@ -42,6 +44,12 @@ class Bridges:
                     self._parted[leg] = event_time(event)
             case "CHANNEL_HANGUP":
                 self._ending.add(uuid)
+            case "CHANNEL_EXECUTE" if event.headers.get("Application") == "deflect":
+                self._deflect(uuid, event.headers.get("Application-Data"))
+            case "API" if event.headers.get("API-Command").lower() == "uuid_deflect":
+                uuid, _, target = event.headers.get("API-Command-Argument").strip().partition(" ")
+                if uuid in self._partner:
+                    self._deflect(uuid, target)
 
     def forget(self, uuid: str) -> None:
         """The leg is destroyed."""
@@ -49,6 +57,16 @@ class Bridges:
         self._parted.pop(uuid, None)
         self._ending.discard(uuid)
         self._sources.pop(uuid, None)
+        self._deflected.pop(uuid, None)
+
+    def deflected_to(self, uuid: str) -> str:
+        """Where the telephone of a leg that hangs up calls instead; empty if it was not told to."""
+        return self._deflected.get(uuid, "")
+
+    def _deflect(self, uuid: str, target: str) -> None:
+        """target: `sip:USER@HOST`."""
+        user, _, _ = target.strip().partition("@")
+        self._deflected[uuid] = user.rpartition(":")[2]
 
     def transferred_to(self, unbridge: Event) -> str:
         """The extension that a blind transfer has sent the leg to that a CHANNEL_UNBRIDGE is about;

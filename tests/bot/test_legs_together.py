@@ -161,6 +161,22 @@ def test_no_transfer_where_a_leg_came_by_one(bench: Bench, switch: RehearsalSwit
     assert marks(bench.transcript(call.uuid)) == []
 
 
+@pytest.mark.parametrize("way", ["application", "api"])
+def test_a_telephone_that_is_told_to_call_elsewhere(
+    way: str, bench: Bench, switch: RehearsalSwitch
+) -> None:
+    bench.start()
+    call = switch.place(CallScript(silence(30.0, stereo=True), bridged=True))
+    bench.wait(lambda: bench.recorded(call.uuid))
+    if way == "application":
+        call.legs[0].execute("deflect", "sip:1003@192.0.2.1:5060")
+    else:
+        switch.fire_api("uuid_deflect", f"{call.uuid} sip:1003@192.0.2.1")
+    call.hang_up("BLIND_TRANSFER")
+    records = bench.transcript(call.uuid)
+    assert [(mark.mark, mark.party) for mark in of_kind(records, Mark)] == [("transfer", "1003")]
+
+
 def test_no_transfer_where_the_media_come_back(bench: Bench, switch: RehearsalSwitch) -> None:
     bench.start()
     call = switch.place(CallScript(silence(3.0, stereo=True), bridged=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fsbot.switch.bridges import Bridges
 from fsbot.switch.codec import (
     Command,
     CommandDecoder,
@@ -21,6 +22,7 @@ from fsbot.switch.codec import (
     encode_message,
     parse_event,
 )
+from fsbot.switch.conversations import Conversations
 from fsbot.switch.errors import CommandRefused
 from fsbot.switch.legs import Leg, LegRoles
 from fsbot.switch.masks import mask_change
@@ -110,6 +112,12 @@ def check_event(event: Event) -> None:
     Leg.from_event(event)
     LegRoles().observe(event)
     mask_change(event)
+    bridges, conversations = Bridges(), Conversations()
+    bridges.observe(event)
+    conversations.observe(event)
+    conversations.describe(event.headers)
+    conversations.describe_conferences(event.body.decode(errors="replace"))
+    conversations.heard_by(event.headers.get("Unique-ID"))
 
 
 def check_command(command: Command) -> None:
