@@ -432,6 +432,7 @@ class Call:
         """The journal knows of a recording before it is asked for."""
         if plan.party:
             self.marks.transferred(time.time(), plan.party)
+        sides = [channel.side for channel in self._channels]
         self._transcript.write(
             StartOfTranscript,
             channel_call_uuid=self.leg.call_uuid,
@@ -439,8 +440,8 @@ class Call:
             path=str(plan.path),
             switch_path=plan.switch_path,
             rate=self._tape.format.rate,
-            channels=self._tape.format.channels,
-            sides=tuple(channel.side for channel in self._channels),
+            channels=self._tape.format.channels if plan.only is None else 2,
+            sides=tuple(sides if plan.only is None else [sides[plan.only]] * 2),
             answered_at=self._zero,
             codec_rate=plan.codec_rate,
             leg_uuid=plan.leg,

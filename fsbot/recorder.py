@@ -16,6 +16,7 @@ from fsbot.audio.tape import Tape, TapeRecording
 from fsbot.hub import in_thread
 from fsbot.studio import Adopted, LegGone, Plan, Studio
 from fsbot.switch.bridges import PARTED_SECONDS
+from fsbot.switch.codec import Headers
 from fsbot.switch.errors import CommandRefused, ConnectionLost, EslError, RequestTimeout
 from fsbot.switch.hangup_delay import delay_hangup, end_delay
 from fsbot.switch.recording import (
@@ -26,6 +27,7 @@ from fsbot.switch.recording import (
     stop_command,
 )
 from fsbot.switch.resync import Media, active_recordings, exists, look_up
+from fsbot.switch.titles import hooks_of, restore_titles, titles_of
 
 log = structlog.get_logger("fsbot.call")
 
@@ -41,6 +43,9 @@ STALLED_SECONDS = 3.0
 """A recording that has not grown for this long may have a full disk; more often it is on hold."""
 
 RETRY_SECONDS = 1.0
+
+DUMP_SECONDS = 1.0
+"""An answer about the leg that takes longer is not waited for: the call is being spoken on."""
 
 BEYOND_SECONDS = 5.0
 """Well behind the last sound of a leg that is hanging up, or of a recording that was stopped."""
@@ -102,6 +107,8 @@ class Recorder:
         self._complain = complain
         self._log = log.bind(call_uuid=uuid)
         self._number = 0
+        self._one_sided = any(each.only is not None for each in adopted[-1:])
+        """The latest recording lacks a side, as the leg's codec is stereo."""
         self._asking = Semaphore()
         self._masked = False
         self._running: str | None = None
@@ -129,7 +136,8 @@ class Recorder:
         for recording, following in zip_longest(self._adopted, self._adopted[1:]):
             self._number = recording.number
             switch_path = recording.switch_path
-            taped = self.tape.add(switch_path, recording.path, self._studio.follower)
+            follower, only = self._studio.follower, recording.only
+            taped = self.tape.add(switch_path, recording.path, follower, only)
             if following is not None:
                 self.tape.cut(taped, following.at)
                 self.tape.complete(switch_path)
@@ -209,6 +217,8 @@ class Recorder:
         rate is useless from there on (FACTS.md 7): the next one takes over.
         """
         if not rate or rate == self._codec_rate:
+            if self._running is not None:
+                self._spawn(self._check_channels, at)
             return
         self._codec_rate = rate
         if self.tape.running is not None:
@@ -262,12 +272,14 @@ class Recorder:
         number, path = in_thread(self._next_number)
         self._number = number
         switch_path = self._studio.directory.switch_path(self._uuid, number)
-        self._announce(Plan(number, path, switch_path, self._codec_rate, self.leg, party))
+        dump = self._dump()
+        only = self._only_side(dump)
+        self._announce(Plan(number, path, switch_path, self._codec_rate, self.leg, party, only))
         if self._over.is_set() or self._hung_up.is_set():
             raise LegGone("the leg ended before it was recorded")
-        recording = self.tape.add(switch_path, path, self._studio.follower)
+        recording = self.tape.add(switch_path, path, self._studio.follower, only)
         try:
-            self._start_file(switch_path)
+            self._start_file(switch_path, titles_of(dump), alone=only is not None)
         except BaseException as error:
             # Sound without an answer was recorded all the same. Anything else ends the file, also
             # when the call is given up: nobody would ever say that it is complete.
@@ -277,11 +289,54 @@ class Recorder:
                 raise
         self._running = switch_path
         self._log.info("recording", path=str(path))
+        if hooks := hooks_of(dump):
+            self._log.warning("the dialplan's hooks run for this recording, too", variables=hooks)
+        self._tell_channels(only is not None)
         if self._masked:
             self._mask_file(switch_path, True)
 
-    def _start_file(self, switch_path: str) -> None:
-        """Ask for a recording so that a hang-up cannot overtake its start."""
+    def _tell_channels(self, stereo: bool) -> None:
+        if stereo and not self._one_sided:
+            self._complain(
+                "stereo_codec",
+                "this leg's codec has two channels, in which FreeSWITCH cannot tell the sides "
+                "apart: only what the leg itself says is transcribed. Offer it a mono codec "
+                "(Opus without stereo=1)",
+                False,
+            )
+        elif self._one_sided and not stereo:
+            self._complain("stereo_codec", "this leg's codec is mono again", True)
+        self._one_sided = stereo
+
+    def _dump(self) -> Headers:
+        """What FreeSWITCH says of the leg; nothing if it is gone or there is no answer in time."""
+        if self._over.is_set() or self._hung_up.is_set():
+            return Headers()
+        try:
+            live = look_up(self._studio.link.connection, self.leg, timeout=DUMP_SECONDS)
+        except EslError:
+            live = None
+        return live.dump if live is not None else Headers()
+
+    def _only_side(self, dump: Headers) -> int | None:
+        """The side that a recording of the leg can hold if its codec has two channels."""
+        if dump.get("variable_rtp_use_codec_channels") != "2":
+            return None
+        return 1 if self._swapped and self.tape.format.channels == 2 else 0
+
+    def _check_channels(self, at: float) -> None:
+        """The leg has another codec of the same rate since Unix time `at`."""
+        running = self.tape.running
+        dump = self._dump()
+        if running is not None and len(dump) and self._only_side(dump) != running.only:
+            self._log.info("codec's channels changed, going on in the next file")
+            self._go_on(at)
+
+    def _start_file(self, switch_path: str, titles: dict[str, str], *, alone: bool) -> None:
+        """Ask for a recording so that a hang-up cannot overtake its start.
+
+        titles: the dialplan's, which FreeSWITCH unsets. alone: only of what the leg itself says.
+        """
         leg = self.leg
         try:
             hook = self._insist(lambda: delay_hangup(self._studio.link.connection, leg))
@@ -291,8 +346,8 @@ class Recorder:
             leg,
             switch_path,
             sample_rate=self.tape.format.rate,
-            each_leg=self.tape.format.channels == 1,
-            swapped=self._swapped,
+            each_leg=alone or self.tape.format.channels == 1,
+            swapped=self._swapped and not alone,
             # A hang-up can overtake the start of a thread only.
             threaded=bool(hook),
         )
@@ -303,8 +358,16 @@ class Recorder:
                 raise LegGone("the leg ended before it was recorded") from refused
             raise
         finally:
+            if titles:
+                self._restore_titles(leg, titles)
             if hook:
                 self._end_hangup_delay(leg, hook)
+
+    def _restore_titles(self, leg: str, titles: dict[str, str]) -> None:
+        try:
+            restore_titles(self._studio.link.connection, leg, titles)
+        except EslError as error:
+            self._log.info("titles of recordings lost", variables=list(titles), reason=str(error))
 
     def _has_hung_up(self, leg: str) -> bool:
         """Whether a leg that could not be recorded is over; its CHANNEL_HANGUP may come later."""

@@ -34,7 +34,8 @@ class Studio:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A recording that is about to be asked for. codec_rate: of the leg's audio, in Hz; leg: UUID
-    of the leg that is recorded; party: whom that leg was transferred to, empty if it was not."""
+    of the leg that is recorded; party: whom that leg was transferred to, empty if it was not. only:
+    the channel, from 0, whose voice alone the file holds, twice, as its codec is stereo."""
 
     number: int
     path: Path
@@ -42,14 +43,17 @@ class Plan:
     codec_rate: int
     leg: str
     party: str = ""
+    only: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A recording of a leg that a former run of the bot has asked for, at Unix time `at`."""
+    """A recording of a leg that a former run of the bot has asked for, at Unix time `at`; only: as
+    of a Plan."""
 
     number: int
     path: Path
     switch_path: str
     at: float
     leg: str
+    only: int | None = None

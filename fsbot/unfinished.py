@@ -61,19 +61,24 @@ class Unfinished:
 
     @property
     def format(self) -> PcmFormat:
-        first = self.position.recordings[0]
-        return PcmFormat(first.rate, first.channels)
+        return PcmFormat(self.position.recordings[0].rate, len(self.sides))
 
     @property
     def sides(self) -> tuple[SideName, ...]:
-        """Whose voice each channel of the recordings holds."""
-        return self.position.recordings[0].sides
+        """Whose voice each channel of the recordings holds; one that a recording of a stereo codec
+        holds twice is one."""
+        return max((tuple(dict.fromkeys(each.sides)) for each in self.position.recordings), key=len)
 
     @property
     def recordings(self) -> list[Adopted]:
         return [
             Adopted(
-                each.recording, Path(each.path), each.switch_path, each.emitted_at, each.leg_uuid
+                each.recording,
+                Path(each.path),
+                each.switch_path,
+                each.emitted_at,
+                each.leg_uuid,
+                self.sides.index(each.sides[0]) if len(set(each.sides)) < each.channels else None,
             )
             for each in self.position.recordings
         ]

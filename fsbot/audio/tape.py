@@ -21,9 +21,14 @@ Pieces = list[NDArray[np.float32]]
 class TapeRecording:
     """One recording: its file, and what is known of its end."""
 
-    def __init__(self, switch_path: str, file: FollowedFile) -> None:
+    def __init__(
+        self, switch_path: str, file: FollowedFile, fmt: PcmFormat, only: int | None = None
+    ) -> None:
+        """fmt: of the file. only: the side of the tape, from 0, that both its channels hold."""
         self.switch_path = switch_path
         self.file = file
+        self.format = fmt
+        self.only = only
         self.complete = False
         self.cut_at: float | None = None
         """Unix time from which on the next recording counts."""
@@ -46,9 +51,15 @@ class Tape:
         self._error: Exception | None = None
         self._news = Flag()
 
-    def add(self, switch_path: str, path: Path, follower: Follower) -> TapeRecording:
-        """A recording that is about to be asked for; its file need not be there yet."""
-        recording = TapeRecording(switch_path, follower.follow(path))
+    def add(
+        self, switch_path: str, path: Path, follower: Follower, only: int | None = None
+    ) -> TapeRecording:
+        """A recording that is about to be asked for; its file need not be there yet.
+
+        only: the one side, from 0, that its file holds, in two channels; the other is silent.
+        """
+        fmt = self.format if only is None else PcmFormat(self.format.rate, 2)
+        recording = TapeRecording(switch_path, follower.follow(path), fmt, only)
         self._recordings.append(recording)
         self._news.set()
         return recording
@@ -91,8 +102,7 @@ class Tape:
     @property
     def unread_seconds(self) -> float:
         """Audio that is in the files and not played yet."""
-        unread = sum(recording.file.unread for recording in self._recordings)
-        return unread / self.format.byte_rate
+        return sum(each.file.unread / each.format.byte_rate for each in self._recordings)
 
     def play(self) -> Iterator[Pieces]:
         """The audio of all recordings as it comes in.
@@ -120,33 +130,38 @@ class Tape:
         self.end()
 
     def _play_one(self, recording: TapeRecording) -> Iterator[Pieces]:
-        splitter = SideSplitter(self.format)
+        splitter = SideSplitter(recording.format)
         clock: RecordingClock | None = None
         generation = 0
         while (chunk := recording.file.read()) is not None:
             if clock is None or chunk.generation != generation:
                 if clock is not None:
-                    yield self._played(splitter.flush())
-                    splitter = SideSplitter(self.format)
-                clock, generation = RecordingClock(self.format.byte_rate), chunk.generation
+                    yield self._played(splitter.flush(), recording.only)
+                    splitter = SideSplitter(recording.format)
+                clock, generation = RecordingClock(recording.format.byte_rate), chunk.generation
                 self.timeline.append(clock, self.seconds)
             data = chunk.data
             # Behind a cut the file grows at another rate, which would mislead the clock.
             if not clock.segments or recording.cut_at is None or chunk.mtime < recording.cut_at:
                 clock.observe(chunk.size, chunk.mtime)
             if recording.cut_at is not None:
-                data = data[: self._bytes_before(recording.cut_at, chunk, clock)]
-            yield self._played(splitter.feed(data))
+                data = data[: self._bytes_before(recording.cut_at, recording.format, chunk, clock)]
+            yield self._played(splitter.feed(data), recording.only)
             if len(data) < len(chunk.data):
                 break
         recording.file.close()
-        yield self._played(splitter.flush())
+        yield self._played(splitter.flush(), recording.only)
 
-    def _bytes_before(self, cut_at: float, chunk: Chunk, clock: RecordingClock) -> int:
-        start = clock.wall(chunk.offset / self.format.byte_rate)
-        frames = max(0, int((cut_at - start) * self.format.rate))
-        return frames * self.format.frame_bytes
+    @staticmethod
+    def _bytes_before(cut_at: float, fmt: PcmFormat, chunk: Chunk, clock: RecordingClock) -> int:
+        start = clock.wall(chunk.offset / fmt.byte_rate)
+        frames = max(0, int((cut_at - start) * fmt.rate))
+        return frames * fmt.frame_bytes
 
-    def _played(self, pieces: Pieces) -> Pieces:
+    def _played(self, pieces: Pieces, only: int | None) -> Pieces:
+        if only is not None:
+            voice = ((pieces[0] + pieces[1]) / 2).astype(np.float32)
+            sides = range(self.format.channels)
+            pieces = [voice if side == only else np.zeros_like(voice) for side in sides]
         self.seconds += len(pieces[0]) / SAMPLE_RATE
         return pieces

@@ -66,11 +66,13 @@ Fire = Callable[[SwitchEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """What a leg's media is coded as; `rate` in Hz."""
+    """What a leg's media is coded as; `rate` in Hz. With two channels FreeSWITCH cannot record
+    what the leg says and what it hears apart in one file (switch_ivr_record_session_event)."""
 
     name: str = "PCMU"
     rate: int = 8000
     bit_rate: int = 64000
+    channels: int = 1
 
 
 def microseconds() -> int:
@@ -298,6 +300,7 @@ class Leg:
         """CODEC fires twice when a leg gets its first codec, once at a re-negotiation."""
         first = self.codec is None
         self.codec = codec
+        self.variables["rtp_use_codec_channels"] = str(codec.channels)
         if first:
             for name, value in (
                 ("read_codec", codec.name),
@@ -377,7 +380,8 @@ class Leg:
         return looked_up(inline, self.variables, self.core.variables)
 
     def recording_options(self, inline: Mapping[str, str]) -> RecordingOptions:
-        return RecordingOptions.from_variables(self.recording_variables(inline))
+        channels = self.codec.channels if self.codec else 1
+        return RecordingOptions.from_variables(self.recording_variables(inline), channels)
 
     def _take_titles(self, inline: Mapping[str, str]) -> dict[str, str]:
         """What is to stand in the file's header, were it no headerless one. FreeSWITCH unsets on

@@ -71,13 +71,16 @@ def live_legs(connection: Connection) -> Iterator[LiveLeg]:
             yield found
 
 
-def look_up(connection: Connection, uuid: str, call_uuid: str = "") -> LiveLeg | None:
+def look_up(
+    connection: Connection, uuid: str, call_uuid: str = "", timeout: float | None = None
+) -> LiveLeg | None:
     """One leg by its UUID; None if there is no such channel (any more). Raises EslError.
 
     `call_uuid` is the one of its row in `show channels`, if known: a B leg has its A leg's there.
+    timeout: seconds that the answer may take.
     """
     try:
-        dump = connection.api(f"uuid_dump {check_uuid(uuid)} json")
+        dump = connection.api(f"uuid_dump {check_uuid(uuid)} json", timeout)
         event = parse_json_event(dump)
     except (UnsafeUuid, ProtocolError):
         return None

@@ -103,7 +103,9 @@ class StartOfTranscript(_Record):
     switch_path: str = Field(description="the same file as FreeSWITCH sees it")
     rate: int = Field(description="samples per second of each channel")
     channels: Literal[1, 2]
-    sides: tuple[SideName, ...] = Field(description="whose voice each channel holds")
+    sides: tuple[SideName, ...] = Field(
+        description="whose voice each channel holds; one twice if the leg's codec is stereo"
+    )
     answered_at: float = Field(description="Unix seconds; zero of all times")
     codec_rate: int = Field(description="Channel-Read-Codec-Rate when asked, 0 if unknown")
     leg_uuid: Text = Field(
