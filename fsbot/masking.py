@@ -50,6 +50,10 @@ class Masking:
         """A word that ends then is not to be written."""
         return any(start < moment <= end for start, end in self.stretches)
 
+    def touches(self, begins: float, ends: float) -> bool:
+        """Part of what lasts from `begins` to `ends` is in a stretch."""
+        return any(start < ends and begins < end for start, end in self.stretches)
+
 
 class Withheld:
     """What of a call is kept out of its transcript: both sides while a party masks or declines, one
@@ -66,9 +70,10 @@ class Withheld:
         self.private = Masking(private)
         self.elsewhere = {side: Masking((elsewhere or {}).get(side, ())) for side in sides}
 
-    def hides(self, side: SideName, moment: float) -> bool:
-        """A word of that side that ends at Unix time `moment` is not to be written."""
-        return self.private.hides(moment) or self.elsewhere[side].hides(moment)
+    def hides(self, side: SideName, begins: float, ends: float) -> bool:
+        """A word of that side from Unix time `begins` to `ends` is not to be written: no part of
+        it may be private. Where another transcript takes over, it has the words that end there."""
+        return self.private.touches(begins, ends) or self.elsewhere[side].hides(ends)
 
     def silence(self, pieces: Pieces, begins: float) -> Pieces:
         """Sound of all sides that begins at Unix time `begins`, with silence where it is wanted."""

@@ -57,8 +57,22 @@ def test_one_side_may_be_silent_alone() -> None:
     left, right = withheld.silence(sound(0.5), 100.0)
     assert left.all()
     assert not right.any()
-    assert withheld.hides("caller", 100.1)
-    assert not withheld.hides("callee", 100.1)
+    assert withheld.hides("caller", 99.9, 100.1)
+    assert not withheld.hides("callee", 99.9, 100.1)
+
+
+def test_no_part_of_a_word_is_private() -> None:
+    withheld = Withheld(("caller",))
+    withheld.private.want({"a"}, 10.0)
+    withheld.private.want((), 12.0)
+    times = ((9.0, 10.0), (9.5, 10.1), (10.5, 11.0), (11.9, 12.5), (9.0, 13.0), (12.0, 12.5))
+    assert [withheld.hides("caller", *word) for word in times] == [False, *[True] * 4, False]
+    withheld.elsewhere["caller"].want({"another transcript"}, 20.0)
+    withheld.elsewhere["caller"].want((), 22.0)
+    assert [withheld.hides("caller", *word) for word in ((19.5, 20.1), (21.9, 22.5))] == [
+        True,
+        False,
+    ]
 
 
 def test_a_stretch_that_a_former_run_has_not_ended_goes_on_until_nobody_wants_it() -> None:

@@ -57,12 +57,12 @@ class TranscriptWriter:
         put: Callable[[Record], None],
         first_sequence: int = 1,
         now: Callable[[], float] = time.time,
-        hides: Callable[[SideName, float], bool] = lambda side, moment: False,
+        hides: Callable[[SideName, float, float], bool] = lambda side, begins, ends: False,
         redaction: Redaction = NO_REDACTION,
     ) -> None:
         """zero: Unix time of the answer. wall: Unix time at which audio was in its file, by second
-        of the side's audio. hides: whether words of a side that end at a Unix time are to be
-        withheld.
+        of the side's audio. hides: whether a word of a side is to be withheld, by the Unix times
+        of its start and end.
         redaction: what is taken out of the words that are left.
         """
         self.call_uuid = call_uuid
@@ -142,8 +142,10 @@ class TranscriptWriter:
         self.write(Mark, mark=mark, start=start, party=party, leg_uuid=leg, sides=tuple(sides))
 
     def _shown(self, channel: Channel, words: tuple[Word, ...]) -> tuple[Word, ...]:
-        side = channel.side
-        return tuple(word for word in words if not self._hides(side, self._wall(word.end)))
+        side, wall = channel.side, self._wall
+        return tuple(
+            word for word in words if not self._hides(side, wall(word.start), wall(word.end))
+        )
 
     def _live(self, channel: Channel, event: WordsCommitted) -> None:
         words = event.words or event.tentative
