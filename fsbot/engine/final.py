@@ -8,13 +8,16 @@ the text: on 520 s of continuous French readings that took the error rate of `ba
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.decoding import NO_SPEECH_PROBABILITY, Decoded
 from fsbot.engine.events import Word
 from fsbot.engine.inference import Job, Window
+from fsbot.engine.lost_words import Stretch, lost_stretch
 from fsbot.engine.model import SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
 from fsbot.engine.words import timed_words, words_with_time
@@ -46,6 +49,20 @@ SEARCHED_TOKENS = 30
 
 ALIKE = 0.5
 """Share of letters that two texts have in common, in their order, if they are of the same sound."""
+
+MOST_LOSSES = 2
+"""Lost stretches of one utterance that are read again."""
+
+CUT_SEARCH = 0.3
+"""Seconds before and behind the place of a cut within which the quietest moment is looked for."""
+
+CUT_FRAME_SECONDS = 0.02
+
+SHORTEST_PART = 0.4
+"""Seconds: shorter parts of an utterance are not read by themselves."""
+
+AUDIBLE_DECIBELS = 25.0
+"""What is so much quieter than the loudest moment of an utterance, or more, is silence in it."""
 
 HALLUCINATED_SILENCE = 1.5
 """A text that ends this long before the speech does is tried again without what stood before."""
@@ -117,21 +134,82 @@ class FinalDecoder:
         speech: Speech,
         draft: Sequence[int],
         may_search: MaySearch = lambda: True,
+        committed: Sequence[Word] = (),
     ) -> Job[FinalText]:
         """The final text of the utterance of that speech.
 
-        context: text tokens of earlier utterances for the prompt; draft: what was heard of it live.
+        context: text tokens of earlier utterances for the prompt; draft: what was heard of it live;
+        committed: the words of it that were committed live, which must not be lost.
         """
         before = _that_leave_room(self._before(speech), voice, speech)
         text = yield from self._decode_parts(voice, context, before, speech, draft, may_search)
         if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
             text = yield from self._decode_parts(voice, context, [], speech, draft, may_search)
+        for _ in range(MOST_LOSSES):
+            sounding = self._sounding(speech)
+            lost = lost_stretch(text.words, committed, speech.start, speech.end, sounding)
+            if lost is None:
+                break
+            found = yield from self._decode_around(voice, context, speech, lost, committed)
+            if found is None:
+                break
+            text = found
         if _unsure(text) and voice.prompt_says([word.text for word in text.words]):
             plain = replace(voice, static_prompt=())
             other = yield from self._decode_parts(plain, context, before, speech, (), may_search)
             # A name that was said is heard without the prompt as well, spelt in some other way.
             text = text if _sound_alike(text.words, other.words) else other
         return text
+
+    def _decode_around(
+        self,
+        voice: Voice,
+        context: tuple[int, ...],
+        speech: Speech,
+        stretch: Stretch,
+        committed: Sequence[Word],
+    ) -> Job[FinalText | None]:
+        """Decode a stretch that was lost, and what stands before and behind it, each by itself.
+
+        None if the stretch has no sure words when it is read by itself: then it is noise, and live
+        words were invented of it.
+        """
+        bounds = [speech.audio_start]
+        for cut in map(self._quietest, stretch.cuts):
+            if bounds[-1] + SHORTEST_PART < cut < speech.audio_end - SHORTEST_PART:
+                bounds.append(cut)
+        if len(bounds) == 1:
+            return None
+        parts = []
+        for start, end in pairwise([*bounds, speech.audio_end]):
+            within = Speech(start, max(start, speech.start), min(end, speech.end), end)
+            draft = [t for word in committed if start <= word.middle < end for t in word.tokens]
+            part = yield from self._decode_parts(voice, context, [], within, draft, lambda: True)
+            if start <= stretch.middle < end and not _replaces(part, stretch):
+                return None
+            parts.append(part)
+        return _joined(speech, parts)
+
+    def _sounding(self, speech: Speech) -> Callable[[float, float], float]:
+        """Tells for how many seconds between two of an utterance something can be heard."""
+        power = _power(self._listen(speech.audio_start, speech.audio_end))
+        audible = power > power.max(initial=0.0) * 10 ** (-AUDIBLE_DECIBELS / 10)
+
+        def sounding(start: float, end: float) -> float:
+            places = [(second - speech.audio_start) / CUT_FRAME_SECONDS for second in (start, end)]
+            first, last = (max(0, round(place)) for place in places)
+            return float(audible[first:last].sum()) * CUT_FRAME_SECONDS
+
+        return sounding
+
+    def _quietest(self, moment: float) -> float:
+        """The second near `moment` at which a cut does least harm."""
+        start = max(0.0, moment - CUT_SEARCH)
+        power = _power(self._listen(start, moment + CUT_SEARCH))
+        if len(power) < 3:
+            return moment
+        smoothed = np.convolve(power, np.ones(3), mode="valid")
+        return start + (int(np.argmin(smoothed)) + 1.5) * CUT_FRAME_SECONDS
 
     def _before(self, speech: Speech) -> list[FinalText]:
         if not self._heard or speech.start - self._heard[-1].speech.end > PAUSE_SECONDS:
@@ -207,6 +285,34 @@ def _unsure(text: FinalText) -> bool:
 def _sound_alike(words: Sequence[Word], others: Sequence[Word]) -> bool:
     one, other = ("".join(word.text for word in each).casefold() for each in (words, others))
     return SequenceMatcher(None, one, other, autojunk=False).ratio() >= ALIKE
+
+
+def _replaces(part: FinalText, stretch: Stretch) -> bool:
+    """Whether that reading of a lost stretch tells that somebody speaks there."""
+    enough = len(part.words) >= stretch.least_words
+    return enough and part.mean_log_prob > stretch.least_log_prob
+
+
+def _power(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean power of each 20 ms."""
+    length = round(CUT_FRAME_SECONDS * SAMPLE_RATE)
+    whole = samples[: len(samples) // length * length]
+    power: NDArray[np.float32] = np.square(whole).reshape(-1, length).mean(axis=1)
+    return power
+
+
+def _joined(speech: Speech, parts: Sequence[FinalText]) -> FinalText:
+    """The texts of parts of an utterance as one."""
+    tokens = [token for part in parts for token in part.tokens]
+    log_prob = sum(part.mean_log_prob * len(part.tokens) for part in parts)
+    return FinalText(
+        speech,
+        tuple(word for part in parts for word in part.words),
+        tuple(tokens),
+        all(part.complete for part in parts),
+        log_prob / max(1, len(tokens)),
+        next((part.watched for part in parts if part.watched), ()),
+    )
 
 
 def _decode_window(

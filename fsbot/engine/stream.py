@@ -297,7 +297,7 @@ class Stream:
 
         utterance, began = task.utterance, self._clock()
         text = yield from self._finals.decode(
-            voice, utterance.context, task.speech, utterance.draft, may_search
+            voice, utterance.context, task.speech, utterance.draft, may_search, utterance.spoken
         )
         suspected = yield from self._reader.other(utterance, voice, task.speech)
         if suspected is not None:

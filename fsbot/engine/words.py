@@ -157,9 +157,9 @@ def words_beyond(said: Sequence[Word], whole: Sequence[Word]) -> list[Word]:
     if not said:
         return list(whole)
     edits = list(range(len(whole) + 1))
-    for count, word in enumerate(map(_plain, said), start=1):
+    for count, word in enumerate(map(plain, said), start=1):
         diagonal, edits[0] = edits[0], count
-        for position, other in enumerate(map(_plain, whole), start=1):
+        for position, other in enumerate(map(plain, whole), start=1):
             substituted = diagonal + (word != other)
             diagonal = edits[position]
             edits[position] = min(substituted, diagonal + 1, edits[position - 1] + 1)
@@ -168,7 +168,8 @@ def words_beyond(said: Sequence[Word], whole: Sequence[Word]) -> list[Word]:
     return list(whole[part:])
 
 
-def _plain(word: Word) -> str:
+def plain(word: Word) -> str:
+    """The word in lower case, without the marks around it: what makes two words the same."""
     return word.text.casefold().strip(string.punctuation + "«»…“”’ ")
 
 
