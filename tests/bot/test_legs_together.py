@@ -7,10 +7,12 @@ from bench import Bench, errors, finals, joined, likeness, live, of_kind, silenc
 from processes import Start
 
 from fsbot.rehearsal.call import Call
+from fsbot.rehearsal.events import SwitchEvent
 from fsbot.rehearsal.script import CallScript, HangUp, Hold, Unhold
 from fsbot.rehearsal.server import RehearsalSwitch
 from fsbot.rehearsal.sound import Sound
 from fsbot.switch.connection import Connection
+from fsbot.switch.conversations import CONFERENCE
 from fsbot.transcript.journal import read_journal
 from fsbot.transcript.records import EndOfTranscript, Mark, Record
 
@@ -139,6 +141,57 @@ def test_the_silence_of_one_leg_is_kept_in_the_transcript_of_the_other(
     )
     assert begins.leg_uuid == second.uuid
     assert composes(other) == (0, 0)
+
+
+def test_who_listens_in_adds_no_transcript_of_the_call(
+    bench: Bench, switch: RehearsalSwitch
+) -> None:
+    bench.start()
+    first, second = two_calls(bench, switch, silence(60.0))
+    spy = second.legs[0]
+    spy.execute("eavesdrop", first.uuid)
+    bench.wait(lambda: len(marks(bench.journal(second.uuid))) == 2)
+    second.press("1")
+    bench.wait(lambda: len(marks(bench.journal(second.uuid))) == 3)
+    second.press("2")
+    bench.wait(lambda: len(marks(bench.journal(second.uuid))) == 4)
+    second.hang_up()
+    first.hang_up()
+    found = of_kind(bench.transcript(second.uuid), Mark)
+    assert [(mark.mark, mark.sides, mark.party) for mark in found[:4]] == [
+        ("mute", ("caller",), ""),
+        ("joined", ("callee",), first.uuid),
+        ("joined", ("caller",), first.uuid),
+        ("parted", ("caller",), ""),
+    ]
+    assert marks(bench.transcript(first.uuid)) == []
+
+
+def test_a_conference_has_one_transcript_at_a_time(bench: Bench, switch: RehearsalSwitch) -> None:
+    bench.start()
+
+    def tell(call: Call, action: str) -> None:
+        headers = [*switch.core.headers("CUSTOM"), ("Event-Subclass", CONFERENCE)]
+        headers += [("Unique-ID", call.uuid), ("Conference-Unique-ID", "room")]
+        event = SwitchEvent("CUSTOM", [*headers, ("Action", action)], subclass=CONFERENCE)
+        switch.fire(event)
+
+    calls = []
+    for _ in range(3):
+        calls.append(switch.place(CallScript(silence(120.0))))
+        bench.wait(lambda: bench.recorded(calls[-1].uuid))
+        tell(calls[-1], "add-member")
+    first, second, third = calls
+    bench.wait(lambda: marks(bench.journal(third.uuid)) == ["joined"])
+    tell(first, "mute-member")
+    bench.wait(lambda: marks(bench.journal(first.uuid)) == ["mute"])
+    first.hang_up()
+    bench.wait(lambda: marks(bench.journal(second.uuid)) == ["joined", "parted"])
+    bench.wait(lambda: len(marks(bench.journal(third.uuid))) == 2)
+    for call in (second, third):
+        call.hang_up()
+    joins = [mark.party for mark in of_kind(bench.transcript(third.uuid), Mark)][:2]
+    assert joins == [first.uuid, second.uuid]
 
 
 @pytest.mark.parametrize("leg", [0, 1])
