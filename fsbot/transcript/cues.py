@@ -22,6 +22,9 @@ LONGEST_SECONDS = 7.0
 LONGEST_PIECE = 32
 """Characters of a word, at most: with the side before it, it is a line of its own."""
 
+FEW_PIECES = 3
+"""Words that are not left to the last cue alone."""
+
 SHORTEST_SECONDS = 0.7
 """A cue lasts at least so long where the next one leaves room."""
 
@@ -144,6 +147,10 @@ def _fitting(pieces: Sequence[_Piece], prefix: str) -> int:
         for count in range(most, most // 2, -1):
             if pieces[count - 1].text.endswith(ends):
                 return count
+    if len(pieces) - most <= FEW_PIECES:
+        return min(
+            most, (len(pieces) + 1) // 2
+        )  # two halves read better than a last word by itself
     return most
 
 

@@ -93,6 +93,14 @@ def test_a_long_utterance_is_cut_at_its_words() -> None:
     assert cues[0].lines[-1].endswith("reçue.") or cues[0].lines[-1].endswith(",")
 
 
+def test_no_last_word_is_left_alone() -> None:
+    text = "le numéro composé n'est pas en service veillez vérifier le numéro et essayer de nouveau"
+    first, second = cues_of(spoken(steady(text)))
+    check([first, second], text.split())
+    counts = [len(" ".join(cue.lines).split()) for cue in (first, second)]
+    assert abs(counts[0] - counts[1]) <= 1
+
+
 def test_a_pause_ends_a_cue() -> None:
     words = [*steady("un deux trois"), *steady("quatre cinq", start=4.0)]
     first, second = cues_of(spoken(words))
