@@ -170,7 +170,6 @@ class LegRoles:
 
     def __init__(self) -> None:
         self._roles: dict[str, Role] = {}
-        self._calls: dict[str, str] = {}
 
     def observe(self, event: Event) -> Role | None:
         """Take in an event; the role of its leg, None for one that describes no channel.
@@ -180,30 +179,22 @@ class LegRoles:
         uuid = event.headers.get("Unique-ID")
         if not uuid or event.name in ("", "CUSTOM") or "Channel-Name" not in event.headers:
             return None
-        self._calls.setdefault(uuid, event.headers.get("Channel-Call-UUID") or uuid)
         if event.name == "CHANNEL_DESTROY":
-            del self._calls[uuid]
             return self._roles.pop(uuid, None) or role_in(event)
         return self._roles.setdefault(uuid, role_in(event))
 
     def settle(self, leg: Leg, role: Role) -> Role:
         """The role of a leg found otherwise than by an event; an earlier word still counts."""
-        self._calls.setdefault(leg.uuid, leg.call_uuid or leg.uuid)
         return self._roles.setdefault(leg.uuid, role)
 
     def __contains__(self, uuid: str) -> bool:
         """Whether the leg is known."""
         return uuid in self._roles
 
-    def call_of(self, uuid: str) -> str:
-        """The A leg of the call that a leg was made for; itself if nothing is known of it."""
-        return self._calls.get(uuid, uuid)
-
     def keep_only(self, uuids: Iterable[str]) -> None:
         """Forget all legs but these: their CHANNEL_DESTROY went by while the link was down."""
         alive = set(uuids)
         self._roles = {uuid: role for uuid, role in self._roles.items() if uuid in alive}
-        self._calls = {uuid: call for uuid, call in self._calls.items() if uuid in alive}
 
     def __len__(self) -> int:
         return len(self._roles)
