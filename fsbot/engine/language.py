@@ -181,6 +181,18 @@ class LanguageChoice:
         share = known.get(best, 0.0) / max(total, 1e-30)
         return Detected(best, share) if best != language and share >= RUNNER_UP else None
 
+    def leaves(
+        self, tokenizer: Tokenizer, beside: str, heard: Heard, own: float, beside_it: float
+    ) -> bool:
+        """Before any language is chosen: whether an utterance is in another one than the other side
+        speaks, which is likelier than what a word or two sound like.
+
+        own, beside_it: mean log-probabilities in the language that it sounds like, and in `beside`.
+        """
+        detected = likeliest(tokenizer, heard.probabilities, self._candidates)
+        clear = detected.language != beside and detected.probability >= SURE
+        return clear and own > beside_it + CHANGE_MARGIN
+
     def certain(self, tokenizer: Tokenizer, heard: Heard) -> Detected | None:
         """The same if live text should be in it at once."""
         other = self.suspect(tokenizer, heard)

@@ -1,10 +1,11 @@
 """Who reads a stream's audio: the voice of its language, given or found out."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper.tokenizer import LANGUAGES
+from whisper.tokenizer import LANGUAGES, get_tokenizer
 
 from fsbot.engine.events import LanguageDoubted
 from fsbot.engine.final import FinalText, Speech
@@ -41,12 +42,16 @@ class Reader:
         options: EngineOptions,
         stream_options: StreamOptions,
         listen: Callable[[float, float], NDArray[np.float32]],
+        beside: Callable[[], str] = str,
     ) -> None:
-        """listen(start, end): audio of the stream between two seconds of it."""
+        """listen(start, end): audio of the stream between two seconds of it. beside: the language
+        that the other side of the call is known to speak, empty if none is.
+        """
         self._model = model
         self._options = options
         self._stream_options = stream_options
         self._listen = listen
+        self._beside = beside
         self._voices: dict[tuple[str, frozenset[str]], Voice] = {}
         """By language, and the languages that it may be as well."""
         self._choice: LanguageChoice | None = None
@@ -58,6 +63,11 @@ class Reader:
             self._choice = LanguageChoice(likely, stream_options.heard_language)
         else:
             self._doubts = LanguageDoubts(stream_options.language, likely)
+
+    @property
+    def language(self) -> str:
+        """What has been found out, empty if nothing has."""
+        return self._choice.language if self._choice is not None else ""
 
     def voice(self, task: Task, over: bool) -> Job[Voice | None]:
         """The voice to read that audio with; None while too little of it tells the language.
@@ -106,6 +116,8 @@ class Reader:
             watched = yield from hear_languages(self._model, audio, self._options.padding)
             utterance.heard = Heard(watched, seconds)
             language = voice.tokenizer.language or ""
+            if (beside := self._beside()) not in ("", language):
+                return self._of(beside), Detected(beside, 0.0)
             second = choice.runner_up(voice.tokenizer, utterance.heard, language)
             return None if second is None else (self._of(second.language), second)
         if seconds < SUSPICIOUS_SECONDS:
@@ -126,9 +138,13 @@ class Reader:
         """Whether the text in the other language is the utterance's."""
         if self._choice is None or utterance.heard is None or not its.words:
             return False
-        return self._choice.changes(
-            other, utterance.heard, own.mean_log_prob if own.words else -10.0, its.mean_log_prob
-        )
+        heard, read = utterance.heard, own.mean_log_prob if own.words else -math.inf
+        if not self._choice.language and other.language == self._beside():
+            tokenizer = get_tokenizer(True, num_languages=self._model.num_languages)
+            return not self._choice.leaves(
+                tokenizer, other.language, heard, read, its.mean_log_prob
+            )
+        return self._choice.changes(other, heard, read, its.mean_log_prob)
 
     def closed(self, utterance: Utterance, voice: Voice) -> None:
         """The utterance is over, and read by that voice."""

@@ -79,7 +79,7 @@ class Stream:
         begin = position.begin(options.lead_in)
         self._endpointer = Endpointer(options.endpointer, begin)
         self._audio = AudioBuffer(round(begin * SAMPLE_RATE))
-        self._reader = Reader(model, options, stream_options, self._between)
+        self._reader = Reader(model, options, stream_options, self._between, self._language_beside)
         self._finals = FinalDecoder(self._between, options.final_window)
         self._judged = self._audio.end
         self._open: Utterance | None = None
@@ -115,6 +115,9 @@ class Stream:
         if self.beside is not None:
             self.beside.stand_beside(None)
         self.stand_beside(None)
+
+    def _language_beside(self) -> str:
+        return self.beside._reader.language if self.beside is not None else ""
 
     def finish(self) -> None:
         """No more audio will come."""

@@ -180,6 +180,18 @@ def test_a_first_guess_is_taken_back_by_the_first_utterance(tokenizer: Tokenizer
     assert read(choice, tokenizer, utterance(tokenizer, 2.0, fr=0.75, en=0.15)) == "fr"
 
 
+@pytest.mark.parametrize(
+    ("english", "own", "beside_it", "leaves"),
+    [(0.7, -0.3, -0.8, False), (0.9, -0.7, -0.8, False), (0.9, -0.3, -0.8, True)],
+)
+def test_a_first_word_is_in_the_language_of_the_other_side_unless_it_is_clear(
+    tokenizer: Tokenizer, english: float, own: float, beside_it: float, leaves: bool
+) -> None:
+    heard = utterance(tokenizer, 1.4, en=english, fr=1 - english)
+    choice = LanguageChoice(LIKELY)
+    assert choice.leaves(tokenizer, "fr", heard, own, beside_it) is leaves
+
+
 def test_only_a_candidate_is_suspected(french: LanguageChoice, tokenizer: Tokenizer) -> None:
     assert read(french, tokenizer, utterance(tokenizer, 5.0, he=0.97, fr=0.02)) == "fr"
     whatever = LanguageChoice((), "fr")
