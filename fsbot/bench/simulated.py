@@ -134,6 +134,7 @@ class SimulatedEngine(Engine):
         if self._due and self._due[0][0] <= min(following, moment):
             self.now, _, done = heapq.heappop(self._due)
             self.tell(done)
+            self._take_orders(0.0)  # Now a worker is idle again.
             return True
         if following <= moment and listening is not None:
             self.now = following
