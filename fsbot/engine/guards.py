@@ -50,7 +50,7 @@ def looping_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
             repeats += 1
         if repeats >= REPETITIONS:
             ends = range(len(tokens), len(tokens) - phrase * (repeats - 1), -phrase)
-            stuck = (not _moves_on(frames[:end], phrase, phrase * LOOP_FRAMES) for end in ends)
+            stuck = (_reach(frames[:end], phrase) < phrase * LOOP_FRAMES for end in ends)
             return phrase * sum(takewhile(bool, stuck))
     return 0
 
@@ -64,16 +64,18 @@ def echoing_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
     for phrase in range(ECHO_PHRASE, len(tokens) // 2 + 1):
         if tokens[-phrase:] != tokens[-2 * phrase : -phrase]:
             continue
-        if not _moves_on(frames, phrase, ECHO_FRAMES):
+        pairs = zip(frames[-2 * phrase : -phrase], frames[-phrase:], strict=True)
+        if median(second - first for first, second in pairs) < ECHO_FRAMES:
             return phrase
     return 0
 
 
-def _moves_on(frames: Sequence[int], phrase: int, least: int) -> bool:
-    """Whether the last `phrase` tokens listen to sound so many frames behind that of the same
-    number before them."""
-    pairs = zip(frames[-2 * phrase : -phrase], frames[-phrase:], strict=True)
-    return median(second - first for first, second in pairs) >= least
+def _reach(frames: Sequence[int], phrase: int) -> int:
+    """How many frames further the last `phrase` tokens listen than as many before them.
+
+    The furthest of each count: a comma attends to anything.
+    """
+    return max(frames[-phrase:]) - max(frames[-2 * phrase : -phrase])
 
 
 def repeats_itself(tokens: Sequence[int], alike: Sequence[int]) -> bool:

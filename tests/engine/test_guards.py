@@ -79,6 +79,13 @@ def test_what_is_heard_three_times_is_no_loop() -> None:
     assert looping_tail(pairs, [8 * n + half for n in range(3) for half in (0, 5)]) == 4
 
 
+def test_a_comma_may_listen_to_anything() -> None:
+    # Heard in "one one one nine nine nine nine", where the last "nine" was taken for a loop.
+    said = [8, 0, 8, 0, 8, 0]
+    assert looping_tail(said, [257, 296, 305, 399, 309, 414]) == 0
+    assert looping_tail(said, [257, 299, 305, 315, 309, 315]) == 2
+
+
 def test_a_loop_behind_what_was_said_leaves_that() -> None:
     assert looping_tail([1, 7, 7, 7], [0, 20, 40, 40]) == 1
     assert looping_tail([1, 7, 7, 7, 7], [0, 20, 40, 41, 41]) == 2
