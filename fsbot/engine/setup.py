@@ -11,6 +11,7 @@ from fsbot.engine.layers import Precision, lacks_int8
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
 from fsbot.engine.scheduler import Engine
+from fsbot.engine.voice import Voice
 from fsbot.errors import UserError
 from fsbot.languages import wrong_language
 from fsbot.settings import Settings
@@ -77,6 +78,9 @@ def make_engine(settings: Settings) -> Engine:
     model = load_speech_model(settings)
     options = engine_options(settings)
     threads = settings.engine.threads
+    if settings.engine.language != "auto":
+        # Masks over the vocabulary take 0.4 s to make: no caller is to wait for them.
+        Voice.of(model, options, settings.engine.language, settings.engine.task)
     return Engine(model, options, threads, settings.engine.workers or _workers(model, threads))
 
 
