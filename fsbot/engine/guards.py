@@ -50,7 +50,7 @@ def looping_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
             repeats += 1
         if repeats >= REPETITIONS:
             ends = range(len(tokens), len(tokens) - phrase * (repeats - 1), -phrase)
-            stuck = (_reach(frames[:end], phrase) < phrase * LOOP_FRAMES for end in ends)
+            stuck = (_progress(frames[:end], phrase) < phrase * LOOP_FRAMES for end in ends)
             return phrase * sum(takewhile(bool, stuck))
     return 0
 
@@ -70,12 +70,14 @@ def echoing_tail(tokens: Sequence[int], frames: Sequence[int]) -> int:
     return 0
 
 
-def _reach(frames: Sequence[int], phrase: int) -> int:
+def _progress(frames: Sequence[int], phrase: int) -> float:
     """How many frames further the last `phrase` tokens listen than as many before them.
 
-    The furthest of each count: a comma attends to anything.
+    In the middle, or the furthest of each, whichever is more: a comma attends to anything.
     """
-    return max(frames[-phrase:]) - max(frames[-2 * phrase : -phrase])
+    before, last = frames[-2 * phrase : -phrase], frames[-phrase:]
+    middle = median(second - first for first, second in zip(before, last, strict=True))
+    return max(middle, max(last) - max(before))
 
 
 def repeats_itself(tokens: Sequence[int], alike: Sequence[int]) -> bool:
