@@ -32,20 +32,21 @@ _REMEMBERED = 20_000
 class Faults:
     """What goes wrong from now on; tests change it while the switch runs.
 
-    `deny_access`: the ACL turns clients away. `mute`: nothing is sent any more, replies and
-    events alike, while connections stay open (a half-open link). `reply_delay`: seconds before
-    each command is looked at. `refuse_recording`: the reply to every `uuid_record … start`.
-    `lose_event_replies`: so many `sendevent` are delivered but not answered; `lose_replies` the
-    same for `api` too, of commands that begin with `lose_replies_to`. `repeat_replies`: so many of
-    both are answered twice. `lose_events`: names of events that nobody gets.
-    `hang_up_while_starting`: so many calls hang up in the 10 ms in which a recording of theirs
-    starts. `no_voice`: `speak` finds no such engine or voice. `missing_extensions`: the dialplan
-    does not have them.
+    `deny_access`: the ACL turns clients away. `mute`: nothing is sent any more, replies and events
+    alike, while connections stay open (a half-open link). `reply_delay`: seconds before each
+    command that begins with `reply_delay_to` is looked at. `refuse_recording`: the reply to every
+    `uuid_record … start`. `lose_event_replies`: so many `sendevent` are delivered but not answered;
+    `lose_replies` the same for `api` too, of commands that begin with `lose_replies_to`.
+    `repeat_replies`: so many of both are answered twice. `lose_events`: names of events that nobody
+    gets. `hang_up_while_starting`: so many calls hang up in the 10 ms in which a recording of
+    theirs starts. `no_voice`: `speak` finds no such engine or voice. `missing_extensions`: the
+    dialplan does not have them.
     """
 
     deny_access: bool = False
     mute: bool = False
     reply_delay: float = 0.0
+    reply_delay_to: str = ""
     refuse_recording: str = ""
     lose_event_replies: int = 0
     lose_replies: int = 0

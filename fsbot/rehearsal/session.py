@@ -110,7 +110,9 @@ class ClientSession:
     def _serve_commands(self, until_authenticated: bool = False) -> None:
         while not self.closed:
             while (command := self._decoder.next_command()) is not None:
-                gevent.sleep(self._switch.faults.reply_delay)
+                faults = self._switch.faults
+                if command.line.startswith(faults.reply_delay_to):
+                    gevent.sleep(faults.reply_delay)
                 self._answer(command)
                 if self.closed or (until_authenticated and self.authenticated):
                     return

@@ -72,6 +72,7 @@ def test_audio_at_the_wrong_rate_is_not_listened_to(bench: Bench, switch: Rehear
     call = switch.place(CallScript(silence(3)))
     bench.wait(lambda: call.legs[0].recordings)
     gevent.sleep(1.0)
+    switch.faults.reply_delay_to = "api uuid_record"
     switch.faults.reply_delay = 0.5
     call.renegotiate(Codec("L16", 16000, 256000))
     records = bench.transcript(call.uuid)
