@@ -42,15 +42,15 @@ _OF_INTEREST = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a journal says of its recordings.
+    """What a journal says of its recordings."""
 
-    paths: of all that it announced. ended_at: Unix time of the transcript's end, None if it has
-    none. heard: all of the sound became text.
-    """
-
+    call_uuid: str
     paths: tuple[str, ...]
+    """Of all recordings that it announced."""
     ended_at: float | None
+    """Unix time of the transcript's end; None if it has none."""
     heard: bool
+    """All of the sound became text."""
 
 
 class Retention:
@@ -159,7 +159,7 @@ class Retention:
                 # Last of all: the leg may have been taken once more.
                 if not _is_pending(day, name) and _is_file(directory, path.name):
                     os.unlink(path.name, dir_fd=directory)
-                    log.info("recording deleted", path=str(path))
+                    log.info("recording deleted", call_uuid=kept.call_uuid, path=str(path))
 
     # Transcripts
 
@@ -235,7 +235,8 @@ def _read(day: int, name: str) -> Kept | None:
     with os.fdopen(descriptor, "rb") as file:
         lines = file.read().split(b"\n")
     try:
-        if file_stem(parse(lines[0]).call_uuid) != name.removesuffix(".jsonl"):
+        call_uuid = parse(lines[0]).call_uuid
+        if file_stem(call_uuid) != name.removesuffix(".jsonl"):
             return None
     except (ValidationError, UnsafeUuid):
         return None
@@ -254,4 +255,4 @@ def _read(day: int, name: str) -> Kept | None:
                 case EndOfTranscript() as end:
                     ended_at = end.emitted_at
                     heard = heard and end.reason != "failed"
-    return Kept(tuple(paths), ended_at, heard)
+    return Kept(call_uuid, tuple(paths), ended_at, heard)
