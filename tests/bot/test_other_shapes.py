@@ -156,8 +156,13 @@ def test_what_a_cdr_finds_on_the_channel(
     wanted: bool, bench: Bench, switch: RehearsalSwitch, utterance: Sound
 ) -> None:
     bench.start(events={"channel_variables": wanted})
-    call = switch.place(CallScript(utterance, tail=3.0))
+    call = switch.place(CallScript(utterance, tail=PATIENCE))
     variables = call.legs[0].variables
+    if wanted:
+        bench.wait(lambda: variables.get("fsbot_language"))
+    else:
+        bench.wait(lambda: finals(bench.journal(call.uuid)))
+    call.hang_up()
     records = bench.transcript(call.uuid)
     found = {name: value for name, value in variables.items() if name.startswith("fsbot_")}
     if not wanted:
