@@ -141,7 +141,7 @@ def in_turn(words: Sequence[Word], earliest: float, latest: float) -> list[Word]
     for number in reversed(range(len(times))):
         start, end = times[number]
         end = min(end, limit)
-        limit = min(start, end - least)
+        limit = max(earliest, min(start, end - least))  # rounding may go below
         times[number] = (limit, end)
     return [
         replace(word, start=start, end=end) for word, (start, end) in zip(words, times, strict=True)
