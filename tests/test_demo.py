@@ -100,4 +100,4 @@ def test_a_file_that_is_no_sound_is_refused_before_anything_is_loaded(tmp_path: 
     (tmp_path / "call.wav").write_text("no sound")
     out, err = start(tmp_path, "call.wav").communicate(timeout=60)
     assert out == ""
-    assert "The sound file call.wav cannot be read" in err
+    assert "the sound file call.wav cannot be read" in err

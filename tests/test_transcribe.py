@@ -133,9 +133,9 @@ def test_two_channels_are_two_sides(engine: Engine, tmp_path: Path) -> None:
     cues = transcribe(engine, SoundFile(tmp_path / "call.wav"), "vtt").split("\n\n")
     assert cues[0] == "WEBVTT"
     assert "<v callee>" in cues[1]
-    assert "<v caller>" in cues[2]
-    for cue in cues[1:3]:
-        assert wer(SAID, words(cue.partition(">")[2].partition(">")[2])) < 0.3
+    for side in ("callee", "caller"):
+        said = [cue.partition(f"<v {side}>")[2] for cue in cues[1:] if f"<v {side}>" in cue]
+        assert wer(SAID, words(" ".join(said))) < 0.3
 
 
 def samples(sound: SoundFile) -> list[NDArray[np.float32]]:

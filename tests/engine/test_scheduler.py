@@ -35,9 +35,12 @@ from fsbot.engine.events import (
 from fsbot.engine.inference import Job
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
-from fsbot.engine.orders import StreamHandle
+from fsbot.engine.orders import Feed, StreamHandle
 from fsbot.engine.scheduler import Engine
 from fsbot.engine.stream import Stream
+
+STEREO = np.zeros((100, 2), np.float32)
+"""What no stream can take."""
 
 
 @pytest.fixture
@@ -124,7 +127,7 @@ def test_a_side_whose_other_side_is_gone_is_heard_to_its_end(engine: Engine, gon
     if gone == "cancelled":
         other.cancel()
     else:
-        other.feed(np.zeros((100, 2), np.float32))
+        engine.tell(Feed(other.stream, STEREO))
     stream.feed(samples[2 * RATE :])
     stream.finish()
     check_contract(second.wait())
@@ -208,12 +211,16 @@ def test_a_stream_that_fails_fails_alone(
     assert [line["event"] for line in log_lines] == ["stream failed"]
 
 
-def test_audio_of_the_wrong_shape_fails_its_stream(engine: Engine) -> None:
-    stereo, mono = Heard(), Heard()
-    engine.open(FRENCH, stereo.take).feed(np.zeros((100, 2), np.float32))
+def test_audio_of_the_wrong_shape_is_refused_and_fails_no_other_stream(engine: Engine) -> None:
+    refusing, failing, mono = Heard(), Heard(), Heard()
+    refused = engine.open(FRENCH, refusing.take)
+    with pytest.raises(ValueError, match="one channel"):
+        refused.feed(STEREO)
+    refused.finish()
+    engine.tell(Feed(engine.open(FRENCH, failing.take).stream, STEREO))
     engine.open(FRENCH, mono.take).finish()
-    assert isinstance(stereo.wait().events[0], StreamFailed)
-    assert mono.wait().events == [StreamEnded(0.0)]
+    assert isinstance(failing.wait().events[0], StreamFailed)
+    assert refusing.wait().events == mono.wait().events == [StreamEnded(0.0)]
 
 
 def test_a_receiver_that_raises_ends_nothing_but_its_stream(
