@@ -10,11 +10,14 @@ import io
 import os
 import shlex
 import shutil
+import signal
 import stat
 import struct
 import sys
 import tempfile
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,7 +59,8 @@ class SoundReader:
         self._frames_read = 0
         try:
             self._bytes = self._opened()
-            self._file = self._sound()
+            with _interrupt_held():
+                self._file = self._sound()
         except OSError as error:
             raise UserError(
                 f"the sound file {self.name} cannot be read: {error.strerror}",
@@ -97,7 +101,8 @@ class SoundReader:
         # soundfile does not say how much it had read when it raises: the array does.
         block = np.full((frames, self.channels), np.nan, np.float32)
         try:
-            return np.asarray(self._file.read(out=block), dtype=np.float32)
+            with _interrupt_held():
+                return np.asarray(self._file.read(out=block), dtype=np.float32)
         except soundfile.SoundFileError as error:
             missing = np.isnan(block).all(axis=1)
             read = int(np.argmax(missing)) if missing.any() else frames
@@ -227,6 +232,32 @@ def _other_sound(head: bytes) -> bool:
         or head[:3] == b"ID3"
         or head[4:8] == b"ftyp"
     )
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Have Ctrl-C wait until the block is over.
+
+    libsndfile reads through callbacks in Python. An exception that is raised in one is printed and
+    lost, and the file is taken for damaged.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _spooled(source: BinaryIO) -> BinaryIO:

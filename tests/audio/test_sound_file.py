@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import struct
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fsbot.audio.sound_file import SoundReader, as_wav
+from fsbot.audio.sound_file import SoundReader, _Mended, as_wav
 from fsbot.errors import UserError
 
 RATE = 8000
@@ -141,6 +142,28 @@ def test_flac_of_unknown_length(tmp_path: Path) -> None:
     reader = SoundReader(path)
     assert reader.seconds is None
     assert (np.rint(read(path)[:, 0] * 32768) == noise).all()
+
+
+def test_ctrl_c_while_libsndfile_asks_for_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.wav"
+    wav(path)
+    reader = SoundReader(path)
+    with monkeypatch.context() as patch:
+        told = _Mended.tell
+
+        def tell(source: _Mended) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return told(source)
+
+        patch.setattr(_Mended, "tell", tell)
+        with pytest.raises(KeyboardInterrupt):
+            reader.read(100)
+        with pytest.raises(KeyboardInterrupt):
+            SoundReader(path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(reader.read(RATE)) == RATE - 100
 
 
 def test_sound_without_a_header(tmp_path: Path) -> None:
