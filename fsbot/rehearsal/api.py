@@ -67,12 +67,15 @@ class Api:
         }
 
     def run(self, line: str) -> str:
+        """Carry a command out, then tell of it: whoever hears the event comes too late."""
         name, _, arguments = line.strip().partition(" ")
-        self._switch.fire_api(name, arguments)
         command = self._commands.get(name.lower())
         if command is None:
-            return f"-ERR {name} Command not found!\n"
-        return command(arguments.strip())
+            answer = f"-ERR {name} Command not found!\n"
+        else:
+            answer = command(arguments.strip())
+        self._switch.fire_api(name, arguments)
+        return answer
 
     # -- uuid_record ---------------------------------------------------------------------------
 
