@@ -352,8 +352,9 @@ class Bot:
         conversations.describe_conferences(connection.api("conference json_list"))
         for uuid in conversations.masking_legs:
             paths = active_recordings(connection, uuid) if uuid in alive else []
-            if not [path for path in paths if self._recordings.identify(path) is None]:
-                conversations.content_all(uuid, keep=(CONTROL,))
+            own = [path for path in paths if self._recordings.identify(path) is not None]
+            if paths == own:
+                conversations.content_all(uuid, keep=(CONTROL, *own))
         for uuid, live in alive.items():
             role = self._roles.settle(live.leg, live.role)
             if live.leg.answered_at is not None:

@@ -119,8 +119,8 @@ class Call:
         self._reason: EndReason | None = None
         self._given_up = False
         self._withheld = self._what_is_withheld()
-        open_mark = unfinished.position.hidden_by if unfinished is not None else None
-        self._private: MarkName = open_mark.mark if open_mark is not None else "mask"
+        self.wishes = unfinished.wishes if unfinished is not None else frozenset[Wish]()
+        """Who of those that are heard wants silence."""
         self._covered = dict(unfinished.position.covered) if unfinished is not None else {}
         self._listening: Listening | None = None
         self._ledger: Ledger
@@ -175,18 +175,15 @@ class Call:
         """After a lost link: the files that FreeSWITCH is writing for this leg at the moment."""
         self._recorder.resynced(active_paths)
 
-    def withhold(self, wishes: Collection[Wish], at: float) -> None:
+    def withhold(self, wishes: frozenset[Wish], at: float) -> None:
         """These want silence since Unix time `at`, and nobody else of those who are heard."""
-        private = self._withheld.private
-        if not private.want(wishes, at):
-            return
-        self._recorder.mask(private.active)
-        if private.active:
-            wish = min(wishes, key=lambda each: (each.leg, each.who))
-            self._private = "mask" if wish.mark == "mask" else "pause"
-            self.marks.put(self._private, at, leg=wish.leg)
-        else:
-            self.marks.put(_ENDS[self._private], at)
+        before, self.wishes = self.wishes, wishes
+        if self._withheld.private.want(bool(wishes), at):
+            self._recorder.mask(bool(wishes))
+        for wish in sorted(wishes - before):
+            self.marks.put(wish.mark, at, leg=wish.leg, reason=wish.who)
+        for wish in sorted(before - wishes):
+            self.marks.put(_ENDS[wish.mark], at, leg=wish.leg, reason=wish.who)
 
     def cover(self, covered: Mapping[SideName, str], at: float) -> None:
         """The words of these sides are in other transcripts since Unix time `at`, whose call UUIDs
@@ -196,7 +193,7 @@ class Call:
             before, now = self._covered.get(side), covered.get(side)
             if before == now:
                 continue
-            masking.want(() if now is None else (now,), at)
+            masking.want(now is not None, at)
             began: MarkName = "joined" if now or (now is None and before) else "mute"
             changed.setdefault((began if now is not None else _ENDS[began], now or ""), []).append(
                 side

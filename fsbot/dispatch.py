@@ -9,7 +9,7 @@ import structlog
 from fsbot.call import Call
 from fsbot.switch.bridges import Bridges, bridged_legs
 from fsbot.switch.codec import Event, Headers
-from fsbot.switch.conversations import BEFORE, CONFERENCE, Conversations, Wish
+from fsbot.switch.conversations import CONFERENCE, DECLINED, Conversations, Wish
 from fsbot.switch.errors import EslError
 from fsbot.switch.legs import Leg, LegRoles, Role
 from fsbot.switch.masks import CONTROL, MaskChange, event_time, mask_change
@@ -86,8 +86,9 @@ class Dispatcher:
         self.calls[call.uuid] = call
         if call.recorded_leg != call.uuid:
             self._survivors[call.recorded_leg] = call
-        if (mark := unfinished.hidden_by) is not None:
-            self.conversations.wish(Wish(mark.leg_uuid or call.recorded_leg, BEFORE, mark.mark))
+        for wish in call.wishes:
+            if wish.who != DECLINED:  # a variable of the leg, which tells whether it still does
+                self.conversations.wish(wish)
 
     def forget(self, call: Call) -> None:
         """Its transcript has ended."""
@@ -194,8 +195,7 @@ class Dispatcher:
             covered = self._covered(call, heard)
             if self._surveying:
                 # What has not been seen yet may still want it.
-                if wishes:
-                    call.withhold(wishes, at)
+                call.withhold(wishes | call.wishes, at)
                 continue
             call.withhold(wishes, at)
             call.cover(covered, at)
@@ -266,8 +266,7 @@ class Dispatcher:
         return "" if recorded else survivor
 
     def _go_on(self, call: Call, survivor: str, at: float) -> None:
-        for who in (CONTROL, BEFORE):
-            self.conversations.pass_on(call.recorded_leg, survivor, who)
+        self.conversations.pass_on(call.recorded_leg, survivor, CONTROL)
         self._survivors[survivor] = call
         call.go_on_with(survivor, at)
 

@@ -17,7 +17,7 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._early: list[tuple[MarkName, float, str, str, Sequence[SideName]]] = []
+        self._early: list[tuple[MarkName, float, str, str, Sequence[SideName], str]] = []
         self._transcript: TranscriptWriter | None = None
         self._partner = ""
         """The leg that the call talks to, or talked to last."""
@@ -49,12 +49,13 @@ class Marks:
         party: str = "",
         leg: str = "",
         sides: Sequence[SideName] = (),
+        reason: str = "",
     ) -> None:
         """See `fsbot.transcript.records.Mark`."""
         if self._transcript is not None:
-            self._transcript.mark(mark, at, party, leg, sides)
+            self._transcript.mark(mark, at, party, leg, sides, reason)
         else:
-            self._early.append((mark, at, party, leg, sides))
+            self._early.append((mark, at, party, leg, sides, reason))
 
     # Hold
 

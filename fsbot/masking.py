@@ -2,7 +2,7 @@
 declined, and what another transcript has."""
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +16,22 @@ Stretch = tuple[float, float]
 
 
 class Masking:
-    """Who wants silence at the moment, and the stretches that were wanted silent so far.
-
-    Several may want it at once, each by a name of its own: a stretch ends when the last of them is
-    content. All times are Unix seconds.
-    """
+    """The stretches that were wanted silent so far. All times are Unix seconds."""
 
     def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
         """stretches: those that a former run of the bot has noted."""
         self.stretches = list(stretches)
-        self._wanted_by: set[Hashable] = set()
-        if self.stretches and self.stretches[-1][1] == math.inf:
-            self._wanted_by.add(_BEFORE)
 
     @property
     def active(self) -> bool:
-        return bool(self._wanted_by)
+        """Silence is wanted at the moment."""
+        return bool(self.stretches) and self.stretches[-1][1] == math.inf
 
-    def want(self, who: Iterable[Hashable], at: float) -> bool:
-        """These want silence from `at` on, and nobody else. True if a stretch begins or ends."""
-        wanted, before = set(who), self._wanted_by
-        self._wanted_by = wanted
-        if bool(wanted) == bool(before):
+    def want(self, silence: bool, at: float) -> bool:
+        """Silence is wanted from `at` on, or no longer. True if a stretch begins or ends."""
+        if silence == self.active:
             return False
-        if wanted:
+        if silence:
             self.stretches.append((at, math.inf))
         else:
             start = self.stretches[-1][0]
@@ -97,6 +89,3 @@ def _silence(
         last = length if end >= ends else math.ceil((end - begins) * SAMPLE_RATE)
         piece[first:last] = 0.0
     return piece
-
-
-_BEFORE = "a former run of the bot"

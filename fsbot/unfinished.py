@@ -8,6 +8,7 @@ import structlog
 
 from fsbot.audio.pcm import PcmFormat
 from fsbot.studio import Adopted
+from fsbot.switch.conversations import Wish
 from fsbot.switch.legs import Leg
 from fsbot.switch.uuids import UnsafeUuid, file_stem, uuid_of
 from fsbot.transcript.delivery import pending_journals
@@ -68,6 +69,18 @@ class Unfinished:
         """Whose voice each channel of the recordings holds; one that a recording of a stereo codec
         holds twice is one."""
         return max((tuple(dict.fromkeys(each.sides)) for each in self.position.recordings), key=len)
+
+    @property
+    def wishes(self) -> frozenset[Wish]:
+        """Who wanted silence when the transcript was written last."""
+        return frozenset(
+            Wish(
+                each.leg_uuid or self.recorded_leg,
+                each.reason,
+                "mask" if each.mark == "mask" else "pause",
+            )
+            for each in self.position.hiding
+        )
 
     @property
     def recordings(self) -> list[Adopted]:

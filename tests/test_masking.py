@@ -17,33 +17,26 @@ def sound(seconds: float) -> list[np.ndarray]:
     return [np.ones(round(seconds * 16000), np.float32) for _ in range(2)]
 
 
-def test_a_stretch_lasts_until_the_last_who_wants_it_is_content() -> None:
+def test_a_stretch_lasts_as_long_as_silence_is_wanted() -> None:
     masking = Masking()
-    assert masking.want({"a"}, 10.0)
-    assert not masking.want({"a", "b"}, 11.0)
-    assert not masking.want({"b"}, 12.0)
+    assert masking.want(True, 10.0)
+    assert not masking.want(True, 11.0)
     assert masking.active
-    assert not masking.want({"b"}, 12.5)
-    assert masking.want((), 13.0)
+    assert masking.stretches == [(10.0, math.inf)]
+    assert masking.want(False, 13.0)
+    assert not masking.want(False, 13.5)
     assert not masking.active
     assert [masking.hides(at) for at in (10.0, 10.1, 12.9, 13.1)] == [False, True, True, False]
 
 
-def test_who_takes_over_leaves_no_gap() -> None:
-    masking = Masking()
-    masking.want({"a"}, 10.0)
-    assert not masking.want({"b"}, 12.0)
-    assert masking.stretches == [(10.0, math.inf)]
-
-
 def test_sound_is_silent_exactly_where_it_is_wanted_silent() -> None:
     withheld = Withheld(("caller", "callee"))
-    withheld.private.want({"a"}, 100.25)
+    withheld.private.want(True, 100.25)
     left, right = withheld.silence(sound(1.0), 100.0)
     assert np.flatnonzero(left == 0)[0] == 4000
     assert not left[4000:].any()
     assert right[:4000].all()
-    withheld.private.want((), 100.75)
+    withheld.private.want(False, 100.75)
     left, _ = withheld.silence(sound(1.0), 100.0)
     assert (left[4000:12000] == 0).all()
     assert left[12000:].all()
@@ -53,7 +46,7 @@ def test_sound_is_silent_exactly_where_it_is_wanted_silent() -> None:
 
 def test_one_side_may_be_silent_alone() -> None:
     withheld = Withheld(("callee", "caller"))
-    withheld.elsewhere["caller"].want({"another transcript"}, 100.0)
+    withheld.elsewhere["caller"].want(True, 100.0)
     left, right = withheld.silence(sound(0.5), 100.0)
     assert left.all()
     assert not right.any()
@@ -63,12 +56,12 @@ def test_one_side_may_be_silent_alone() -> None:
 
 def test_no_part_of_a_word_is_private() -> None:
     withheld = Withheld(("caller",))
-    withheld.private.want({"a"}, 10.0)
-    withheld.private.want((), 12.0)
+    withheld.private.want(True, 10.0)
+    withheld.private.want(False, 12.0)
     times = ((9.0, 10.0), (9.5, 10.1), (10.5, 11.0), (11.9, 12.5), (9.0, 13.0), (12.0, 12.5))
     assert [withheld.hides("caller", *word) for word in times] == [False, *[True] * 4, False]
-    withheld.elsewhere["caller"].want({"another transcript"}, 20.0)
-    withheld.elsewhere["caller"].want((), 22.0)
+    withheld.elsewhere["caller"].want(True, 20.0)
+    withheld.elsewhere["caller"].want(False, 22.0)
     assert [withheld.hides("caller", *word) for word in ((19.5, 20.1), (21.9, 22.5))] == [
         True,
         False,
@@ -81,7 +74,7 @@ def test_a_stretch_that_a_former_run_has_not_ended_goes_on_until_nobody_wants_it
     assert masking.hides(1.5)
     assert not masking.hides(3.0)
     assert masking.hides(1e9)
-    assert masking.want((), 8.0)
+    assert masking.want(False, 8.0)
     assert not masking.hides(9.0)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fsbot.switch.bridges import bridged_legs
 from fsbot.switch.codec import Event, Headers
 from fsbot.switch.legs import declines
+from fsbot.switch.masks import Silence
 
 CONFERENCE = "conference::maintenance"
 """The subclass by which mod_conference tells who comes, goes and is muted."""
@@ -32,14 +33,14 @@ _TO_ONE = "2"
 _LONGEST = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Wish:
     """A leg wants silence. who: the path of a recording that is masked, or who else it is. mark:
     what the transcript calls it, mask or pause."""
 
     leg: str
     who: str
-    mark: str = "mask"
+    mark: Silence = "mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,6 @@ class Conversations:
         for leg in legs:
             wishes = self._wishes.get(leg, {})
             wishes.pop(who, None)
-            # Whoever wanted it before the bot came back can't be told from others any more.
-            wishes.pop(BEFORE, None)
             if not wishes:
                 self._wishes.pop(leg, None)
 
@@ -394,7 +393,3 @@ class Conversations:
         other_end = self._other_end.pop(uuid, "")
         if self._other_end.get(other_end) == uuid:
             del self._other_end[other_end]
-
-
-BEFORE = "a former run of the bot"
-"""Who wanted silence before the bot came back."""

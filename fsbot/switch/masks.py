@@ -7,6 +7,7 @@ application (FACTS.md 8; mod_commands.c, mod_dptools.c).
 import re
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -18,7 +19,9 @@ log = structlog.get_logger("fsbot.bot")
 CONTROL = "fsbot::control"
 """The subclass by which a client of the event socket asks the bot itself for silence."""
 
-_ACTIONS = {
+Silence = Literal["mask", "pause"]
+
+_ACTIONS: dict[str, tuple[Silence, bool]] = {
     "mask": ("mask", True),
     "unmask": ("mask", False),
     "pause": ("pause", True),
@@ -39,7 +42,7 @@ class MaskChange:
     who: str
     masked: bool
     at: float
-    mark: str = "mask"
+    mark: Silence = "mask"
 
 
 def mask_change(event: Event) -> MaskChange | None:

@@ -100,8 +100,8 @@ class _Side:
 class TranscriptPosition:
     """recordings: the records that announced them; positions, words (of final texts), languages:
     by side. over: the transcript has its end. hidden: stretches in which nothing is to be heard, in
-    seconds since the answer; the end of one that goes on is infinite. hidden_by: the mark that
-    began it, None if none goes on. elsewhere: the same stretches of single sides, which another
+    seconds since the answer; the end of one that goes on is infinite. hiding: the marks that have
+    not ended and keep it going. elsewhere: the same stretches of single sides, which another
     transcript has, or nobody heard; covered: of those that go on, the call UUID of that transcript,
     empty if nobody hears the side."""
 
@@ -111,7 +111,7 @@ class TranscriptPosition:
     languages: dict[SideName, str]
     over: bool
     hidden: tuple[tuple[float, float], ...]
-    hidden_by: Mark | None = None
+    hiding: tuple[Mark, ...] = ()
     elsewhere: dict[SideName, list[tuple[float, float]]] = field(default_factory=dict)
     covered: dict[SideName, str] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ class TranscriptPosition:
         recordings: list[StartOfTranscript] = []
         sides: dict[SideName, _Side] = {"caller": _Side(), "callee": _Side()}
         hidden: list[tuple[float, float]] = []
-        hidden_by: Mark | None = None
+        hiding: dict[tuple[str, str, str], Mark] = {}
         elsewhere: dict[SideName, list[tuple[float, float]]] = {"caller": [], "callee": []}
         covered: dict[SideName, str] = {}
         over = False
@@ -130,18 +130,23 @@ class TranscriptPosition:
                 case StartOfTranscript():
                     if over:
                         # The leg was taken once more, after a shutdown: on a tape of its own.
-                        recordings, hidden, hidden_by, over = [], [], None, False
+                        recordings, hidden, hiding, over = [], [], {}, False
                         elsewhere, covered = {"caller": [], "callee": []}, {}
                         sides = {name: _Side(side.number) for name, side in sides.items()}
                     recordings.append(record)
                 case EndOfTranscript():
                     over = True
                 case Mark(mark="mask" | "pause", start=start):
-                    hidden.append((start, math.inf))
-                    hidden_by = record
+                    if not hiding:
+                        hidden.append((start, math.inf))
+                    hiding[record.leg_uuid, record.reason, record.mark] = record
                 case Mark(mark="unmask" | "resume", start=end) if hidden:
-                    hidden[-1] = (hidden[-1][0], end)
-                    hidden_by = None
+                    began = "mask" if record.mark == "unmask" else "pause"
+                    hiding.pop((record.leg_uuid, record.reason, began), None)
+                    if not record.reason:
+                        hiding.clear()  # an earlier version told the end of the last one only
+                    if not hiding:
+                        hidden[-1] = (hidden[-1][0], end)
                 case Mark(mark="joined" | "mute", start=start, sides=named):
                     for side in named:
                         covered[side] = record.party
@@ -161,7 +166,7 @@ class TranscriptPosition:
             {name: side.language for name, side in sides.items()},
             over,
             tuple(hidden),
-            hidden_by,
+            tuple(hiding.values()),
             elsewhere,
             covered,
         )

@@ -197,13 +197,18 @@ class Mark(_Record):
     sides: tuple[SideName, ...] = Field(
         description="the sides that it is about; empty: both, or the call as a whole"
     )
+    reason: Text = Field(
+        description="mask, pause and their ends: the recording of that leg that is masked, "
+        "`fsbot::control` if a client asked for it, `fsbot=false` if the leg declines; both sides "
+        "stay silent until everyone of these has ended"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _of_an_earlier_version(cls, values: Any) -> Any:
-        """Journals of earlier versions have neither."""
-        if isinstance(values, dict) and not {"leg_uuid", "sides"} & values.keys():
-            return values | {"leg_uuid": "", "sides": ()}
+        """Journals of earlier versions lack these."""
+        if isinstance(values, dict) and "reason" not in values:
+            return {"leg_uuid": "", "sides": (), "reason": ""} | values
         return values
 
 

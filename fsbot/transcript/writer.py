@@ -136,10 +136,19 @@ class TranscriptWriter:
         party: str = "",
         leg: str = "",
         sides: Sequence[SideName] = (),
+        reason: str = "",
     ) -> None:
         """Something happened to the call at Unix time `at`; see `Mark`."""
         start = round(at - self._zero, 3)
-        self.write(Mark, mark=mark, start=start, party=party, leg_uuid=leg, sides=tuple(sides))
+        self.write(
+            Mark,
+            mark=mark,
+            start=start,
+            party=party,
+            leg_uuid=leg,
+            sides=tuple(sides),
+            reason=reason,
+        )
 
     def _shown(self, channel: Channel, words: tuple[Word, ...]) -> tuple[Word, ...]:
         side, wall = channel.side, self._wall

@@ -249,9 +249,12 @@ def test_a_bot_that_is_killed_keeps_the_silence_of_the_other_leg(
     call = switch.place(CallScript(utterance, bridged=True, repeat=0))
     agent = call.legs[1]
     assert switch.wait(lambda: bool(call.legs[0].recordings), 60)
-    theirs = str(tmp_path / "theirs.wav.raw")
-    api(switch, f"uuid_record {agent.uuid} start {theirs}")
-    api(switch, f"uuid_record {agent.uuid} mask {theirs}")
+    masked = [
+        (leg.uuid, str(tmp_path / f"{name}.wav.raw"))
+        for leg, name in ((agent, "theirs"), (agent, "queue"), (call.legs[0], "own"))
+    ]
+    for leg, path in masked:
+        api(switch, f"uuid_record {leg} start {path}", f"uuid_record {leg} mask {path}")
 
     def records() -> list[Record]:
         return [
@@ -264,21 +267,25 @@ def test_a_bot_that_is_killed_keeps_the_silence_of_the_other_leg(
         until = call.position + times * utterance.frames
         assert switch.wait(lambda: call.position > until, 120)
 
-    assert switch.wait(lambda: marks(records()) == ["mask"], 60)
+    assert switch.wait(lambda: marks(records()) == ["mask"] * 3, 60)
     first_bot.send(9)
     first_bot.wait(switch)
     second_bot = start(switch.port, *flags)
     second_bot.says(switch, "transcript taken up again")
     goes_on(1.5)
-    assert marks(records()) == ["mask"]
-    api(switch, f"uuid_record {agent.uuid} unmask {theirs}")
-    goes_on(1.5)
+    assert marks(records()) == ["mask"] * 3
+    for number, (leg, path) in enumerate(masked, 1):
+        api(switch, f"uuid_record {leg} unmask {path}")
+        goes_on(1.5)
+        unmasked = ["unmask"] * number
+        assert switch.wait(lambda unmasked=unmasked: marks(records())[3:] == unmasked, 60)
     assert switch.wait(lambda: bool(finals(records())), 120)
     call.hang_up()
     second_bot.says(switch, "transcript ended")
-    assert marks(records()) == ["mask", "unmask"]
+    told = of_kind(records(), Mark)
+    assert [(mark.leg_uuid, mark.reason) for mark in told] == masked * 2
     assert composes(records())[0] >= 1
-    begins, ends = of_kind(records(), Mark)
+    begins, ends = told[0], told[-1]
     spoken = [word for record in finals(records()) for word in record.alternatives[0].words]
     assert not [word for word in spoken if begins.start < word.end_time < ends.start]
     assert of_kind(records(), EndOfTranscript)[0].reason == "hangup"

@@ -74,6 +74,27 @@ def test_stretches_in_which_nothing_is_to_be_heard() -> None:
     assert TranscriptPosition.of(records).hidden == ((3.0, 7.5), (10.0, math.inf))
 
 
+def test_a_stretch_ends_with_the_last_of_those_who_want_it() -> None:
+    records: list[Record] = [start_of_transcript(1)]
+    writer = TranscriptWriter(UUID, 100.0, lambda at: 100.0 + at, records.append, 2)
+    writer.mark("mask", 103.0, leg="a", reason="/x.wav")
+    writer.mark("mask", 104.0, leg="a", reason="/y.wav")
+    writer.mark("pause", 105.0, leg="a", reason="/x.wav")
+    writer.mark("pause", 105.0, leg="b", reason="fsbot=false")
+    for end, mark, leg, reason in (
+        (106.0, "unmask", "a", "/x.wav"),
+        (107.0, "resume", "b", "fsbot=false"),
+        (108.0, "resume", "a", "/x.wav"),
+    ):
+        writer.mark(mark, end, leg=leg, reason=reason)
+        assert TranscriptPosition.of(records).hidden == ((3.0, math.inf),)
+    (still,) = TranscriptPosition.of(records).hiding
+    assert (still.leg_uuid, still.reason) == ("a", "/y.wav")
+    writer.mark("unmask", 109.0, leg="a", reason="/y.wav")
+    assert TranscriptPosition.of(records).hidden == ((3.0, 9.0),)
+    assert TranscriptPosition.of(records).hiding == ()
+
+
 def test_everything_has_its_final_text() -> None:
     assert position(*FIRST) == StreamPosition(1, 2.688)
     found = TranscriptPosition.of(written(*FIRST))
