@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from fsbot.audio.pcm import SAMPLE_RATE
 from fsbot.engine.decoding import NO_SPEECH_PROBABILITY, Decoded
 from fsbot.engine.events import Word
-from fsbot.engine.inference import Job, Window
+from fsbot.engine.guards import repeats_itself
+from fsbot.engine.inference import LONG_PADDING, Job, Window
 from fsbot.engine.lost_words import Stretch, lost_stretch
-from fsbot.engine.model import SAMPLES_PER_FRAME
+from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
 from fsbot.engine.words import timed_words, words_with_time
 
@@ -211,6 +212,23 @@ class FinalDecoder:
         smoothed = np.convolve(power, np.ones(3), mode="valid")
         return start + (int(np.argmin(smoothed)) + 1.5) * CUT_FRAME_SECONDS
 
+    def _as_far_as_said(self, part: Decoded, voice: Voice, start: float) -> Decoded:
+        """A text that a guard cut short, its words in the sound up to where its last one ends.
+
+        Aligned with all of the sound, they would take up what is still to be read. start: second
+        of the stream at which the window begins.
+        """
+        said = [
+            frame
+            for token, frame in zip(part.tokens, part.frames, strict=True)
+            if voice.alike[token] >= 0
+        ]
+        if not said:
+            return part
+        end = self._quietest(start + said[-1] * FRAME_SECONDS + CUT_SEARCH)
+        frames = max(said[-1] + 1, round((end - start) / FRAME_SECONDS))
+        return replace(part, attention=part.attention[:, :frames])
+
     def _before(self, speech: Speech) -> list[FinalText]:
         if not self._heard or speech.start - self._heard[-1].speech.end > PAUSE_SECONDS:
             return []
@@ -244,6 +262,8 @@ class FinalDecoder:
             if part.silent:
                 complete = True
                 break
+            if not part.complete:
+                part = self._as_far_as_said(part, voice, start)
             timed = timed_words(voice.tokenizer, part, start)
             count = words_with_time(timed)
             words += timed[:count]
@@ -327,6 +347,12 @@ def _decode_window(
     task = voice.task(context, prefix, frames, rewind_frames=frames, draft=draft)
     window = Window(audio, voice.options.padding, task)
     text = yield window
+    doubtful = not text.complete or repeats_itself(text.tokens, task.alike)
+    if doubtful and window.padding < LONG_PADDING:
+        padded = window.padded()
+        other = yield padded
+        if _better(text, other) is other:
+            window, text = padded, other
     sure = text.silent or text.mean_log_prob > UNSURE_LOG_PROBABILITY
     beams = voice.options.search_beams
     if sure or task.beams >= beams or len(text.tokens) > SEARCHED_TOKENS:
@@ -334,4 +360,8 @@ def _decode_window(
     if not may_search():
         return text
     searched = yield window.again(beams)
-    return max(text, searched, key=lambda found: (found.complete, found.mean_log_prob))
+    return _better(text, searched)
+
+
+def _better(text: Decoded, other: Decoded) -> Decoded:
+    return max(text, other, key=lambda found: (found.complete, found.mean_log_prob))

@@ -36,6 +36,10 @@ class Window:
     task: DecodingTask
     features: Tensor | None = None
 
+    def padded(self) -> "Window":
+        """The same audio once more, with so much silence behind it as Whisper is used to."""
+        return Window(self.samples, LONG_PADDING, self.task)
+
     def again(self, beams: int) -> "Window":
         """The same audio once more, with another search."""
         return Window(self.samples, self.padding, replace(self.task, beams=beams), self.features)

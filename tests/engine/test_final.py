@@ -131,3 +131,22 @@ def test_a_text_that_a_guard_cut_short_goes_on(
     assert 1 < len(windows) <= final.MOST_PARTS
     assert windows == sorted(windows, reverse=True)
     assert decoder.needs_audio_from == pytest.approx(span(FOURTH)[0] - 0.4)
+
+
+def test_the_rest_is_read_from_where_the_last_word_is_heard(voice: Voice) -> None:
+    """A comma may listen to the end of the sound, which has not been read then."""
+    samples = np.random.default_rng(0).standard_normal(6 * RATE).astype(np.float32) * 0.1
+    decoder = FinalDecoder(
+        lambda start, end: samples[round(start * RATE) : round(end * RATE)], LONGEST
+    )
+    tokens = voice.tokenizer.encode(" 5, 5, 5")
+    frames = [50, 290, 100, 295, 150]
+    assert len(tokens) == len(frames)
+    attention = np.eye(300, dtype=np.float32)[frames] * 9.0
+    cut_short = Decoded(tokens, frames, [-0.1] * 5, attention, False, [0.0])
+    job = decoder.decode(voice, (), Speech(0.0, 0.5, 5.5, 6.0), ())
+    assert len(next(job).samples) == len(samples)
+    padded = job.send(cut_short)
+    assert (len(padded.samples), padded.padding) == (len(samples), inference.LONG_PADDING)
+    rest = job.send(cut_short)
+    assert 3.0 < 6.0 - len(rest.samples) / RATE < 3.7
