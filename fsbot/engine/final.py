@@ -18,7 +18,7 @@ from fsbot.engine.decoding import NO_SPEECH_PROBABILITY, Decoded
 from fsbot.engine.events import Word
 from fsbot.engine.guards import repeats_itself
 from fsbot.engine.inference import LONG_PADDING, Job, Window
-from fsbot.engine.lost_words import Stretch, lost_stretch
+from fsbot.engine.lost_words import Stretch, lost_stretches
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
 from fsbot.engine.words import timed_words, words_with_time
@@ -52,7 +52,7 @@ ALIKE = 0.5
 """Share of letters that two texts have in common, in their order, if they are of the same sound."""
 
 MOST_LOSSES = 2
-"""Lost stretches of one utterance that are read again."""
+"""Stretches of one utterance that are read again, lost or not."""
 
 CUT_SEARCH = 0.3
 """Seconds before and behind the place of a cut within which the quietest moment is looked for."""
@@ -146,20 +146,28 @@ class FinalDecoder:
         text = yield from self._decode_parts(voice, context, before, speech, draft, may_search)
         if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
             text = yield from self._decode_parts(voice, context, [], speech, draft, may_search)
-        for _ in range(MOST_LOSSES):
-            sounding = self._sounding(speech)
-            lost = lost_stretch(text.words, committed, speech.start, speech.end, sounding)
-            if lost is None:
-                break
-            found = yield from self._decode_around(voice, context, speech, lost, committed)
-            if found is None:
-                break
-            text = found
+        text = yield from self._with_lost_words(voice, context, text, committed)
         if _unsure(text) and voice.prompt_says([word.text for word in text.words]):
             plain = replace(voice, static_prompt=())
             other = yield from self._decode_parts(plain, context, before, speech, (), may_search)
             # A name that was said is heard without the prompt as well, spelt in some other way.
             text = text if _sound_alike(text.words, other.words) else other
+        return text
+
+    def _with_lost_words(
+        self, voice: Voice, context: tuple[int, ...], text: FinalText, committed: Sequence[Word]
+    ) -> Job[FinalText]:
+        """The text with what it has left out, if it has and that can be read by itself."""
+        speech = text.speech
+        sounding = self._sounding(speech)
+        read = 0
+        lost = lost_stretches(text.words, committed, speech.start, speech.end, sounding)
+        while read < MOST_LOSSES and (stretch := next(lost, None)) is not None:
+            read += 1
+            found = yield from self._decode_around(voice, context, speech, stretch, committed)
+            if found is not None:
+                text = found
+                lost = lost_stretches(text.words, committed, speech.start, speech.end, sounding)
         return text
 
     def _decode_around(
@@ -310,7 +318,8 @@ def _sound_alike(words: Sequence[Word], others: Sequence[Word]) -> bool:
 def _replaces(part: FinalText, stretch: Stretch) -> bool:
     """Whether that reading of a lost stretch tells that somebody speaks there."""
     enough = len(part.words) >= stretch.least_words
-    return enough and part.mean_log_prob > stretch.least_log_prob
+    somebody = not part.watched or part.watched[0] < NO_SPEECH_PROBABILITY
+    return enough and somebody and part.mean_log_prob > stretch.least_log_prob
 
 
 def _power(samples: NDArray[np.float32]) -> NDArray[np.float32]:

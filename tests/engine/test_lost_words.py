@@ -20,7 +20,7 @@ from fsbot.engine.lost_words import (
     SURE_WITH_WORDS,
     SURE_WITHOUT_WORDS,
     Stretch,
-    lost_stretch,
+    lost_stretches,
 )
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions, StreamOptions
@@ -54,7 +54,7 @@ def lost(
     live: Sequence[Word],
     sounding: Callable[[float, float], float] = silence,
 ) -> Stretch | None:
-    return lost_stretch(words, live, *SPEECH, sounding)
+    return next(lost_stretches(words, live, *SPEECH, sounding), None)
 
 
 def lasting(words: Sequence[Word], place: int, start: float, end: float) -> list[Word]:
@@ -84,14 +84,13 @@ def test_a_word_that_lasts_for_seconds() -> None:
     text = lasting(SECOND, 0, 0.2, SECOND[0].end)
     stretch = lost(text, [*FIRST, *SECOND])
     assert stretch is not None
-    assert stretch.cuts == (FIRST[0].start, FIRST[-1].end)
+    assert stretch.cuts == (FIRST[-1].end,)
 
 
 def test_a_hole_in_the_middle() -> None:
     third = spread("And it rains.", 5.4, 6.8)
     text = [*lasting(FIRST, 4, FIRST[4].start, 5.4), *third]
-    stretch = lost_stretch(text, [*FIRST, *SECOND, *third], 0.2, 6.8, silence)
-    assert stretch is not None
+    (stretch,) = lost_stretches(text, [*FIRST, *SECOND, *third], 0.2, 6.8, silence)
     assert stretch.cuts == (SECOND[0].start, SECOND[-1].end)
 
 
@@ -100,6 +99,40 @@ def test_a_text_whose_times_reach_into_the_lost_stretch() -> None:
     stretch = lost([*spread("The book", 1.6, 3.4), *SECOND[2:]], [*FIRST, *SECOND])
     assert stretch is not None
     assert (stretch.start, stretch.end) == (FIRST[0].start, FIRST[-1].end)
+
+
+def test_words_that_are_laid_on_what_was_lost() -> None:
+    """No word lasts for long: those behind the lost stretch are spread over its time."""
+    third = spread("And it rains on the roof.", 5.4, 7.2)
+    text = [*FIRST, *spread("And it rains on the roof.", 2.4, 7.2)]
+    (stretch,) = lost_stretches(text, [*FIRST, *SECOND, *third], 0.2, 7.2, silence)
+    assert (stretch.start, stretch.end) == (SECOND[0].start, SECOND[-1].end)
+    assert stretch.cuts == (SECOND[0].start, SECOND[-1].end)
+    assert stretch.least_log_prob == SURE_WITH_WORDS
+
+
+def test_a_lost_stretch_that_one_other_word_stands_for() -> None:
+    text = [*FIRST, *spread("Well.", 2.4, 3.0), *spread("And it rains on the roof.", 3.0, 7.2)]
+    live = [*FIRST, *SECOND, *spread("And it rains on the roof.", 5.4, 7.2)]
+    (stretch,) = lost_stretches(text, live, 0.2, 7.2, silence)
+    assert (stretch.start, stretch.end) == (SECOND[0].start, SECOND[-1].end)
+
+
+def test_the_voice_goes_on_behind_what_was_committed_of_it() -> None:
+    """The hole is lost as a whole, not the few words alone that live text had."""
+    live = spread("a long met", 0.2, 0.8)
+    stretch = lost(SECOND, live, voice)
+    assert stretch is not None
+    assert (stretch.start, stretch.end) == (0.2, SECOND[0].start)
+    assert stretch.cuts == (SECOND[0].start,)
+    assert stretch.least_log_prob == SURE_WITH_WORDS
+
+
+def test_a_first_word_may_stand_at_the_end_of_its_time() -> None:
+    """What was lost before it is read from its beginning."""
+    stretch = lost(lasting(SECOND, 0, 0.2, SECOND[0].end), SECOND, voice)
+    assert stretch is not None
+    assert stretch.cuts == (SECOND[1].start,)
 
 
 def test_a_word_that_is_equal_by_chance_does_not_end_a_lost_stretch() -> None:
@@ -150,7 +183,7 @@ def test_two_words_may_be_one_heard_otherwise() -> None:
 
 RATE = 16000
 SECONDS = 7.0
-SURE, UNSURE = -0.3, -1.2
+SURE, UNSURE = -0.3, -1.3
 
 
 class Reading:
@@ -177,7 +210,9 @@ class Reading:
         """Start and end of the sound of the latest window, in seconds."""
         return self._heard[-1]
 
-    def answer(self, text: str, mean_log_prob: float, start: float, end: float) -> None:
+    def answer(
+        self, text: str, mean_log_prob: float, start: float, end: float, no_speech: float = 0.0
+    ) -> None:
         """A text, said evenly between two seconds of the stream."""
         assert self.window is not None
         tokens = self.voice.tokenizer.encode(" " + text) if text else []
@@ -188,7 +223,7 @@ class Reading:
         for row, (first, last) in enumerate(pairwise([*frames, frames[-1] + 5] if frames else [])):
             attention[row, first:last] = 1.0
         decoded = Decoded(
-            tokens, frames, [mean_log_prob] * len(tokens), attention, True, [0.0] * 200
+            tokens, frames, [mean_log_prob] * len(tokens), attention, True, [no_speech] * 200
         )
         try:
             self.window = self._job.send(decoded)
@@ -230,6 +265,25 @@ def test_an_unsure_reading_of_a_lost_stretch_changes_nothing(babbler: SpeechMode
     while reading.window is not None:  # the search for a better one
         reading.answer(LOST, UNSURE, 0.2, 2.3)
     assert reading.said == WHOLE
+
+
+def test_a_stretch_in_which_probably_nobody_speaks_changes_nothing(babbler: SpeechModel) -> None:
+    reading = Reading(babbler, [*FIRST, *SECOND])
+    reading.answer(WHOLE, SURE, 2.4, 5.4)
+    reading.answer(LOST, SURE, 0.2, 2.3, no_speech=0.9)
+    assert reading.said == WHOLE
+
+
+def test_what_is_lost_behind_a_stretch_that_was_not_is_found(babbler: SpeechModel) -> None:
+    """Noise for which live words were invented keeps nobody from looking on."""
+    reading = Reading(babbler, FIRST)
+    reading.answer("falls onto", SURE, 2.4, 3.6)
+    reading.answer("", SURE, 0.2, 2.3)
+    cut = reading.part[1]
+    reading.answer("falls onto", SURE, 2.4, 3.2)
+    assert reading.part == (cut, 5.7)
+    reading.answer(WHOLE, SURE, 4.2, 5.4)
+    assert reading.said == f"falls onto {WHOLE}"
 
 
 def test_a_stretch_without_words_changes_nothing(babbler: SpeechModel) -> None:
