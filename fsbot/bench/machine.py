@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fsbot import __version__
+from fsbot.languages import wrong_language
 from fsbot.settings import Settings
 from fsbot.weights.finding import find_file, missing
-from fsbot.weights.store import sha256_of
+from fsbot.weights.loading import load_checkpoint
+from fsbot.weights.store import find_stored, sha256_of
 
 FLAGS = {
     "avx512": "avx512f",
@@ -25,8 +27,11 @@ PACKAGES = ("torch", "openai-whisper", "numpy", "silero-vad", "gevent", "jiwer")
 
 
 def describe_machine(settings: Settings) -> dict[str, Any]:
-    """CPU, versions, weights. Raises UserError if the weights are not here."""
+    """CPU, versions, weights. Raises UserError if the weights are not here, or do not know the
+    language."""
     model, flags = _cpu()
+    weights = weights_file(settings)
+    _require_language(settings)
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
@@ -36,8 +41,17 @@ def describe_machine(settings: Settings) -> dict[str, Any]:
         "fsbot": __version__,
         **{package: importlib.metadata.version(package) for package in PACKAGES},
         "model": settings.engine.model,
-        "weights_sha256": sha256_of(weights_file(settings)),
+        "weights_sha256": sha256_of(weights),
     }
+
+
+def _require_language(settings: Settings) -> None:
+    name, models_dir = settings.engine.model, settings.engine.models_dir
+    stored = find_stored(name, models_dir)
+    dims = stored.dims if stored is not None else load_checkpoint(name, models_dir).dims
+    refusal = wrong_language(name, settings.engine.language, dims.n_vocab)
+    if refusal is not None:
+        raise refusal
 
 
 def weights_file(settings: Settings) -> Path:
