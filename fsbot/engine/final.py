@@ -155,16 +155,25 @@ class FinalDecoder:
         return text
 
     def _with_lost_words(
-        self, voice: Voice, context: tuple[int, ...], text: FinalText, committed: Sequence[Word]
+        self,
+        voice: Voice,
+        context: tuple[int, ...],
+        text: FinalText,
+        committed: Sequence[Word],
+        readings: int = MOST_LOSSES,
     ) -> Job[FinalText]:
-        """The text with what it has left out, if it has and that can be read by itself."""
+        """The text with what it has left out, if it has and that can be read by itself.
+
+        readings: how many stretches are read again at most.
+        """
         speech = text.speech
         sounding = self._sounding(speech)
-        read = 0
         lost = lost_stretches(text.words, committed, speech.start, speech.end, sounding)
-        while read < MOST_LOSSES and (stretch := next(lost, None)) is not None:
-            read += 1
-            found = yield from self._decode_around(voice, context, speech, stretch, committed)
+        while readings and (stretch := next(lost, None)) is not None:
+            readings -= 1
+            found = yield from self._decode_around(
+                voice, context, speech, stretch, committed, readings
+            )
             if found is not None:
                 text = found
                 lost = lost_stretches(text.words, committed, speech.start, speech.end, sounding)
@@ -177,8 +186,12 @@ class FinalDecoder:
         speech: Speech,
         stretch: Stretch,
         committed: Sequence[Word],
+        readings: int,
     ) -> Job[FinalText | None]:
         """Decode a stretch that was lost, and what stands before and behind it, each by itself.
+
+        readings: how many stretches within that one may be read again, should words of the next
+        voice that are still in it make the decoder jump over the lost one once more.
 
         None if the stretch has no sure words when it is read by itself: then it is noise, and live
         words were invented of it.
@@ -192,10 +205,14 @@ class FinalDecoder:
         parts = []
         for start, end in pairwise([*bounds, speech.audio_end]):
             within = Speech(start, max(start, speech.start), min(end, speech.end), end)
-            draft = [t for word in committed if start <= word.middle < end for t in word.tokens]
+            live = [word for word in committed if start <= word.middle < end]
+            draft = [token for word in live for token in word.tokens]
             part = yield from self._decode_parts(voice, context, [], within, draft, lambda: True)
             if start <= stretch.middle < end and not _replaces(part, stretch):
-                return None
+                if part.words and readings:
+                    part = yield from self._with_lost_words(voice, context, part, live, readings)
+                if not _replaces(part, stretch):
+                    return None
             parts.append(part)
         return _joined(speech, parts)
 

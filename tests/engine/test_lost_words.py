@@ -267,6 +267,19 @@ def test_an_unsure_reading_of_a_lost_stretch_changes_nothing(babbler: SpeechMode
     assert reading.said == WHOLE
 
 
+def test_a_stretch_that_is_lost_once_more_by_itself(babbler: SpeechModel) -> None:
+    """A word of the next voice, still in it, makes the decoder jump over it again."""
+    live = [*spread(LOST, 0.2, 1.4), *spread("Well.", 2.0, 2.3), *SECOND]
+    reading = Reading(babbler, live)
+    reading.answer(WHOLE, SURE, 2.4, 5.4)
+    reading.answer("Well.", SURE, 2.0, 2.3)
+    assert reading.part == (0.0, pytest.approx(1.4, abs=0.3))
+    reading.answer(LOST, SURE, 0.2, 1.1)
+    reading.answer("Well.", SURE, 2.0, 2.3)
+    reading.answer(WHOLE, SURE, 2.5, 5.4)
+    assert reading.said == f"{LOST} Well. {WHOLE}"
+
+
 def test_a_stretch_in_which_probably_nobody_speaks_changes_nothing(babbler: SpeechModel) -> None:
     reading = Reading(babbler, [*FIRST, *SECOND])
     reading.answer(WHOLE, SURE, 2.4, 5.4)
