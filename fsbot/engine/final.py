@@ -51,6 +51,13 @@ SEARCHED_TOKENS = 30
 ALIKE = 0.5
 """Share of letters that two texts have in common, in their order, if they are of the same sound."""
 
+LEAST_LETTERS = 0.6
+"""Of the letters that are read with a prompt, the share that is read without it as well, at least:
+names that nobody said are left out."""
+
+LEAST_COPIED = 3
+"""Words of the prompt, and no others, that make a sure text doubtful, too."""
+
 MOST_LOSSES = 2
 """Stretches of one utterance that are read again, lost or not."""
 
@@ -147,7 +154,7 @@ class FinalDecoder:
         if before and (not text.words or text.words[-1].end < speech.end - HALLUCINATED_SILENCE):
             text = yield from self._decode_parts(voice, context, [], speech, draft, may_search)
         text = yield from self._with_lost_words(voice, context, text, committed)
-        if _unsure(text) and voice.prompt_says([word.text for word in text.words]):
+        if _perhaps_said_by_prompt(text, voice):
             plain = replace(voice, static_prompt=())
             other = yield from self._decode_parts(plain, context, before, speech, (), may_search)
             # A name that was said is heard without the prompt as well, spelt in some other way.
@@ -327,8 +334,21 @@ def _unsure(text: FinalText) -> bool:
     return nobody or text.mean_log_prob < UNSURE_LOG_PROBABILITY
 
 
+def _perhaps_said_by_prompt(text: FinalText, voice: Voice) -> bool:
+    """Whether what the text says may come from the prompt alone.
+
+    A list of the prompt's words is what the model is surest of when it has heard none of them.
+    """
+    words = [word.text for word in text.words]
+    if _unsure(text):
+        return any(map(voice.expects, words))
+    return len(words) >= LEAST_COPIED and voice.prompt_says(words)
+
+
 def _sound_alike(words: Sequence[Word], others: Sequence[Word]) -> bool:
     one, other = ("".join(word.text for word in each).casefold() for each in (words, others))
+    if len(other) < LEAST_LETTERS * len(one):
+        return False
     return SequenceMatcher(None, one, other, autojunk=False).ratio() >= ALIKE
 
 

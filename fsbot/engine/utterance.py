@@ -95,6 +95,9 @@ class Utterance:
         count = self._whole_words(ready, decoded.complete)
         count = self._sure_words(count, said_before, voice.options.sure_probability)
         count = self._said_words(count, said_before, voice)
+        began = self.spoken or self._inherited
+        if not began and all(voice.expects(held.text) for held in self._held):
+            count = 0  # Nothing but what the prompt says: whether it was said, the pause tells.
         if not count and self._held == said_before:
             return None
         return self._commit(voice, count)

@@ -81,22 +81,20 @@ class Voice:
         prompt = self.tokenizer.decode(list(self.static_prompt)).casefold()
         if not blank(self.language):
             return all(_bare(word).casefold() in prompt for word in words)
-        known = set(map(_bare, re.split(r"[\s'’-]+", prompt)))
-        said = re.split(r"[\s'’-]+", " ".join(words).casefold())
-        return {_bare(word) for word in said} <= known | {""}
+        return {piece.casefold() for piece in _pieces(" ".join(words))} <= set(_pieces(prompt))
 
     def expects(self, word: str) -> bool:
-        """Whether the word stands in the static prompt, and is none of those that stand in any
-        text: it has a capital or a digit there, or four letters."""
+        """Whether the word, or a part of it, stands in the static prompt, and is none of those that
+        stand in any text: it has a capital or a digit there, or four letters."""
         if not self.static_prompt:
             return False
         prompt = self.tokenizer.decode(list(self.static_prompt))
-        said = _bare(word).casefold()
         if not blank(self.language):
-            return said in prompt.casefold()
+            return _bare(word).casefold() in prompt.casefold()
+        said = {piece.casefold() for piece in _pieces(word)}
         return any(
-            each.casefold() == said and (len(each) >= 4 or each != each.lower() or each.isdigit())
-            for each in map(_bare, prompt.split())
+            each.casefold() in said and (len(each) >= 4 or each != each.lower() or each.isdigit())
+            for each in _pieces(prompt)
         )
 
     def room(self, seconds: float) -> int:
@@ -140,6 +138,11 @@ class Voice:
             rewind_frames=rewind_frames,
             alike=self.alike,
         )
+
+
+def _pieces(text: str) -> list[str]:
+    """Words without marks around them, parted at apostrophes and hyphens, too."""
+    return [piece for each in re.split(r"[\s'’-]+", text) if (piece := _bare(each))]
 
 
 def _bare(word: str) -> str:

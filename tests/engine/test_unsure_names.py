@@ -74,6 +74,30 @@ def test_a_sure_name_is_not_asked_for_again(voice: Voice, text: str) -> None:
 
 
 def test_other_words_are_not_the_prompts(voice: Voice) -> None:
-    for text in (" Bonjour Valence", " de", " oui"):
+    for text in (" Bonjour", " de", " oui"):
         prompted = said(voice, text, UNSURE)
         assert read(voice, prompted, said(voice, " rien", SURE)) == (text.strip(), False)
+
+
+def test_a_name_among_other_words_was_said_if_there_is_sound_for_it(voice: Voice) -> None:
+    prompted = said(voice, " Bonjour Valence", UNSURE)
+    alike = said(voice, " Bonjour Valance", UNSURE)
+    assert read(voice, prompted, alike) == ("Bonjour Valence", True)
+    assert read(voice, prompted, said(voice, " Bonjour", UNSURE)) == ("Bonjour", True)
+
+
+def test_a_part_of_a_name_is_the_prompts(voice: Voice) -> None:
+    noise = said(voice, " Arrgh", UNSURE)
+    assert read(voice, said(voice, " Ré-les-Roses", UNSURE), noise) == ("Arrgh", True)
+
+
+def test_a_sure_list_of_names_has_to_be_heard_without_the_prompt(voice: Voice) -> None:
+    names = said(voice, " Dupont, Valence, Dupont", SURE)
+    nothing = said(voice, "", 0.0, no_speech=0.9)
+    assert read(voice, names, nothing) == ("", True)
+    assert read(voice, names, said(voice, " du pont Valance du pont", SURE)) == (
+        "Dupont, Valence, Dupont",
+        True,
+    )
+    one = said(voice, " Valence", SURE)
+    assert read(voice, one, nothing) == ("Valence", False)
