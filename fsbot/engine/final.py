@@ -21,7 +21,7 @@ from fsbot.engine.inference import LONG_PADDING, Job, Window
 from fsbot.engine.lost_words import Stretch, lost_stretches
 from fsbot.engine.model import FRAME_SECONDS, SAMPLES_PER_FRAME
 from fsbot.engine.voice import Voice
-from fsbot.engine.words import timed_words, words_with_time
+from fsbot.engine.words import plain, timed_words, words_with_time
 
 Listen = Callable[[float, float], NDArray[np.float32]]
 """16 kHz samples of the stream between two seconds."""
@@ -56,7 +56,8 @@ LEAST_LETTERS = 0.6
 names that nobody said are left out."""
 
 LEAST_COPIED = 3
-"""Words of the prompt, and no others, that make a sure text doubtful, too."""
+"""Words of the prompt, and no others, that make a sure text doubtful, too; fewer if one of them
+stands twice."""
 
 MOST_LOSSES = 2
 """Stretches of one utterance that are read again, lost or not."""
@@ -155,8 +156,10 @@ class FinalDecoder:
             text = yield from self._decode_parts(voice, context, [], speech, draft, may_search)
         text = yield from self._with_lost_words(voice, context, text, committed)
         if _perhaps_said_by_prompt(text, voice):
-            plain = replace(voice, static_prompt=())
-            other = yield from self._decode_parts(plain, context, before, speech, (), may_search)
+            unprompted = replace(voice, static_prompt=())
+            other = yield from self._decode_parts(
+                unprompted, context, before, speech, (), may_search
+            )
             # A name that was said is heard without the prompt as well, spelt in some other way.
             text = text if _sound_alike(text.words, other.words) else other
         return text
@@ -342,7 +345,8 @@ def _perhaps_said_by_prompt(text: FinalText, voice: Voice) -> bool:
     words = [word.text for word in text.words]
     if _unsure(text):
         return any(map(voice.expects, words))
-    return len(words) >= LEAST_COPIED and voice.prompt_says(words)
+    repeated = len({plain(word) for word in text.words}) < len(words)
+    return (repeated or len(words) >= LEAST_COPIED) and voice.prompt_says(words)
 
 
 def _sound_alike(words: Sequence[Word], others: Sequence[Word]) -> bool:

@@ -26,6 +26,9 @@ from fsbot.engine.words import (
 PROMPT_SHARE = 0.5
 """Share of the decoder's text context that prompt and context may take, as in Whisper."""
 
+LEAST_ITEM = 3
+"""Letters of an item of a prompt that need not be said twice; « M. » may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Voice:
@@ -67,7 +70,7 @@ class Voice:
             options,
             tokenizer,
             text_language(tokenizer),
-            prompt_tokens(model, static_prompt),
+            prompt_tokens(model, said_once(static_prompt)),
             never.to(model.device),
             never_first.to(model.device),
             watched_tokens(tokenizer),
@@ -138,6 +141,19 @@ class Voice:
             rewind_frames=rewind_frames,
             alike=self.alike,
         )
+
+
+def said_once(prompt: str) -> str:
+    """A prompt without the items and words that it has said before: of one that repeats itself, the
+    model learns to repeat it, whatever it hears."""
+    items, seen = [], set[str]()
+    for item in re.split(r"(?<=[,;.!?\n])\s+", prompt.strip()):
+        once = re.sub(r"\b([\w'’-]{3,})(?:\s+\1\b)+", r"\1", item, flags=re.IGNORECASE)
+        what = _bare(once).casefold()
+        if len(what) < LEAST_ITEM or what not in seen:
+            items.append(once)
+        seen.add(what)
+    return " ".join(items)
 
 
 def _pieces(text: str) -> list[str]:

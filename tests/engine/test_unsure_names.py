@@ -7,7 +7,7 @@ from hearing import EVERY_SECOND, silence
 from fsbot.engine.decoding import Decoded
 from fsbot.engine.final import FinalDecoder, FinalText, Speech
 from fsbot.engine.model import SpeechModel
-from fsbot.engine.voice import Voice
+from fsbot.engine.voice import Voice, said_once
 
 PROMPT = "Dupont, Valence, l'Hay-les-Roses, numéro de dossier"
 SPEECH = Speech(0.0, 0.4, 1.6, 1.9)
@@ -99,5 +99,22 @@ def test_a_sure_list_of_names_has_to_be_heard_without_the_prompt(voice: Voice) -
         "Dupont, Valence, Dupont",
         True,
     )
+    assert read(voice, said(voice, " Valence, Valence", SURE), nothing) == ("", True)
     one = said(voice, " Valence", SURE)
     assert read(voice, one, nothing) == ("Valence", False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "once"),
+    [
+        ("Valence, Valence, Valence", "Valence,"),
+        ("Valence Valence valence", "Valence"),
+        ("Max, Léa, max, Léa.", "Max, Léa,"),
+        ("Appel de Dupont. Appel de Dupont.", "Appel de Dupont."),
+        ("M. Martin, M. Durand", "M. Martin, M. Durand"),
+        ("Dupont, Valence, numéro de dossier", "Dupont, Valence, numéro de dossier"),
+        ("", ""),
+    ],
+)
+def test_a_prompt_says_nothing_twice(prompt: str, once: str) -> None:
+    assert said_once(prompt) == once
