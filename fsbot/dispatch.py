@@ -133,9 +133,11 @@ class Dispatcher:
             self._bridged(event)
         if event.name in ("CHANNEL_HOLD", "CHANNEL_UNHOLD"):
             self._held(uuid, event.name == "CHANNEL_HOLD", at)
-        if event.name == "CHANNEL_HANGUP" and (party := self._bridges.deflected_to(uuid)):
+        if (deflected := self._bridges.deflected(event)) is not None:
+            leg, party = deflected
             for call in self.calls.values():
-                if uuid in self.conversations.heard_by(call.recorded_leg):
+                with_it = {call.recorded_leg, self._bridges.partner(call.recorded_leg)}
+                if leg in with_it | self.conversations.heard_by(call.recorded_leg):
                     call.marks.transferred(at, party)
         if (call_of_leg := self.recorded_on(uuid)) is not None:
             self._tell(call_of_leg, uuid, event)

@@ -38,6 +38,7 @@ class Api:
 
     def __init__(self, switch: "RehearsalSwitch") -> None:
         self._switch = switch
+        self._ending: list[Call] = []
         self._commands: dict[str, Callable[[str], str]] = {
             "create_uuid": lambda arguments: str(uuid.uuid4()),
             "echo": lambda arguments: arguments,
@@ -54,6 +55,7 @@ class Api:
             "uuid_broadcast": self._uuid_broadcast,
             "uuid_buglist": self._uuid_buglist,
             "uuid_dump": self._uuid_dump,
+            "uuid_deflect": self._uuid_deflect,
             "uuid_exists": self._uuid_exists,
             "uuid_getvar": self._uuid_getvar,
             "uuid_kill": self._uuid_kill,
@@ -75,6 +77,8 @@ class Api:
         else:
             answer = command(arguments.strip())
         self._switch.fire_api(name, arguments)
+        while self._ending:
+            self._ending.pop().end()
         return answer
 
     # -- uuid_record ---------------------------------------------------------------------------
@@ -283,8 +287,22 @@ class Api:
         found = self._switch.find_leg(identity)
         if found is None:
             return _NO_SUCH_CHANNEL
-        found[0].hang_up(cause or "NORMAL_CLEARING")
+        self._end_afterwards(found[0], cause or "NORMAL_CLEARING")
         return "+OK\n"
+
+    def _uuid_deflect(self, arguments: str) -> str:
+        uuid, _, target = arguments.partition(" ")
+        found = self._switch.find_leg(uuid)
+        if found is None or not target:
+            return _NO_SUCH_CHANNEL
+        self._end_afterwards(found[0], "BLIND_TRANSFER")
+        return "+OK:SIP/2.0 200 OK\n"
+
+    def _end_afterwards(self, call: Call, cause: str) -> None:
+        """The call hangs up now, and is destroyed when the command has been told of."""
+        if not call.finished:
+            call.begin_to_end(cause)
+            self._ending.append(call)
 
     def _uuid_media(self, arguments: str) -> str:
         words = arguments.split()

@@ -46,10 +46,8 @@ class Bridges:
                 self._ending.add(uuid)
             case "CHANNEL_EXECUTE" if event.headers.get("Application") == "deflect":
                 self._deflect(uuid, event.headers.get("Application-Data"))
-            case "API" if event.headers.get("API-Command").lower() == "uuid_deflect":
-                uuid, _, target = event.headers.get("API-Command-Argument").strip().partition(" ")
-                if uuid in self._partner:
-                    self._deflect(uuid, target)
+            case "API" if (told := _told_to_call(event)) is not None and told[0] in self._partner:
+                self._deflect(*told)
 
     def forget(self, uuid: str) -> None:
         """The leg is destroyed."""
@@ -59,9 +57,18 @@ class Bridges:
         self._sources.pop(uuid, None)
         self._deflected.pop(uuid, None)
 
-    def deflected_to(self, uuid: str) -> str:
-        """Where the telephone of a leg that hangs up calls instead; empty if it was not told to."""
-        return self._deflected.get(uuid, "")
+    def deflected(self, event: Event) -> tuple[str, str] | None:
+        """The leg that has hung up because its telephone calls elsewhere, and where that is.
+
+        FreeSWITCH tells of `uuid_deflect` when it has run, mostly behind the end of the leg.
+        """
+        told = _told_to_call(event)
+        if event.name != "CHANNEL_HANGUP" and told is None:
+            return None
+        leg = told[0] if told is not None else event.headers.get("Unique-ID")
+        if leg in self._ending and (party := self._deflected.get(leg)):
+            return leg, party
+        return None
 
     def _deflect(self, uuid: str, target: str) -> None:
         """target: `sip:USER@HOST`."""
@@ -89,6 +96,15 @@ class Bridges:
         parted_for = at - self._parted.get(uuid, at)
         alive = partner in self._partner and partner not in self._ending
         return partner if alive and parted_for < PARTED_SECONDS else ""
+
+
+def _told_to_call(event: Event) -> tuple[str, str] | None:
+    """The leg and the target, `sip:USER@HOST`, of the command `uuid_deflect`."""
+    headers = event.headers
+    if event.name != "API" or headers.get("API-Command").lower() != "uuid_deflect":
+        return None
+    leg, _, target = headers.get("API-Command-Argument").strip().partition(" ")
+    return leg, target
 
 
 def bridged_legs(event: Event) -> tuple[str, str]:

@@ -223,9 +223,9 @@ def test_a_telephone_that_is_told_to_call_elsewhere(
     bench.wait(lambda: bench.recorded(call.uuid))
     if way == "application":
         call.legs[0].execute("deflect", "sip:1003@192.0.2.1:5060")
+        call.hang_up("BLIND_TRANSFER")
     else:
-        switch.fire_api("uuid_deflect", f"{call.uuid} sip:1003@192.0.2.1")
-    call.hang_up("BLIND_TRANSFER")
+        api(switch, f"uuid_deflect {call.uuid} sip:1003@192.0.2.1")
     records = bench.transcript(call.uuid)
     assert [(mark.mark, mark.party) for mark in of_kind(records, Mark)] == [("transfer", "1003")]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fsbot.switch.codec import Event, Headers
-from fsbot.switch.conversations import BEFORE, CONFERENCE, DECLINED, Conversations, Wish
+from fsbot.switch.conversations import CONFERENCE, DECLINED, Conversations, Wish
 
 
 def tell(conversations: Conversations, name: str, **headers: str) -> bool:
@@ -195,18 +195,18 @@ def test_every_event_with_its_variables_says_whether_a_leg_declines() -> None:
 
 def test_wishes_are_of_a_leg_and_a_recording() -> None:
     found = Conversations()
-    one, two, old = Wish("a", "/1.wav"), Wish("a", "/2.wav"), Wish("a", BEFORE)
+    one, two = Wish("a", "/1.wav"), Wish("a", "/2.wav")
     for wish in (one, two):
         found.wish(wish)
     found.content(["b"], "/1.wav")
     assert found.wishes("a") == {one, two}
     found.content(["a"], "/1.wav")
     assert found.wishes("a") == {two}
+    found.wish(one)
+    found.content_all("a", keep=["/1.wav"])
+    assert found.wishes("a") == {one}
     found.content_all("a")
     assert found.masking_legs == []
-    found.wish(old)
-    found.content(["a"], "/whatever.wav")
-    assert found.wishes("a") == frozenset()
 
 
 def test_legs_that_went_by_unseen_are_forgotten() -> None:
