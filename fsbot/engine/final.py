@@ -414,4 +414,5 @@ def _decode_window(
 
 
 def _better(text: Decoded, other: Decoded) -> Decoded:
+    """The one that the model ended itself, or else the surer one; the first if they are equal."""
     return max(text, other, key=lambda found: (found.complete, found.mean_log_prob))

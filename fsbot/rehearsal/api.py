@@ -78,7 +78,7 @@ class Api:
             answer = command(arguments.strip())
         self._switch.fire_api(name, arguments)
         while self._ending:
-            self._ending.pop().end()
+            self._ending.pop().destroy()
         return answer
 
     # -- uuid_record ---------------------------------------------------------------------------
@@ -301,7 +301,7 @@ class Api:
     def _end_afterwards(self, call: Call, cause: str) -> None:
         """The call hangs up now, and is destroyed when the command has been told of."""
         if not call.finished:
-            call.begin_to_end(cause)
+            call.hang_up_legs(cause)
             self._ending.append(call)
 
     def _uuid_media(self, arguments: str) -> str:

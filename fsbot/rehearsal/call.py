@@ -140,19 +140,20 @@ class Call:
     def hang_up(self, cause: str = "NORMAL_CLEARING") -> None:
         """The whole end of a call, in FreeSWITCH's order; every file is complete after it."""
         if not self.finished:
-            self.begin_to_end(cause)
-            self.end()
+            self.hang_up_legs(cause)
+            self.destroy()
 
-    def begin_to_end(self, cause: str) -> None:
-        """The legs hang up. FreeSWITCH tells of a command that ends a leg before `end`."""
+    def hang_up_legs(self, cause: str) -> None:
+        """The first half of `hang_up`. FreeSWITCH fires the API event of a command that ends a leg
+        between the two halves."""
         self.finished = True
         for leg in self.legs:
             leg.answer_state = "hangup"
             leg.hangup_cause = cause
             leg.emit("CHANNEL_HANGUP")
 
-    def end(self) -> None:
-        """The channels are destroyed, after `begin_to_end`."""
+    def destroy(self) -> None:
+        """The second half: the channels are gone, and every file is complete."""
         part(self)
         first = self.legs[0]
         for leg in self.legs:

@@ -60,7 +60,8 @@ class Bridges:
     def deflected(self, event: Event) -> tuple[str, str] | None:
         """The leg that has hung up because its telephone calls elsewhere, and where that is.
 
-        FreeSWITCH tells of `uuid_deflect` when it has run, mostly behind the end of the leg.
+        FreeSWITCH fires the API event of `uuid_deflect` after the command ran, usually after the
+        leg has hung up (seen on 1.11.3-dev).
         """
         told = _told_to_call(event)
         if event.name != "CHANNEL_HANGUP" and told is None:
