@@ -16,11 +16,11 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable
-from typing import Literal, TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TextIO, cast
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, Processor, ProcessorReturnValue, WrappedLogger
 
 # What people say and who they are: in the log only if log.text says so.
 PRIVATE_FIELDS = frozenset({"text", "tentative", "caller", "callee", "destination"})
@@ -82,6 +82,19 @@ def configure(
     logging.captureWarnings(True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def configure_as_library() -> None:
+    """Have `logging` carry fsbot's lines in a program that has not configured structlog.
+
+    structlog would print them on the program's stdout. Loggers of other libraries stay as they
+    are, and a program that configures structlog later has fsbot's lines there, too.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[_ForLibraries(structlog.get_config()["processors"])],
+            logger_factory=_logger_for_libraries,
+        )
 
 
 def flush(timeout: float = 2.0) -> None:
@@ -177,6 +190,43 @@ class _FromStdlib(logging.Handler):
             )
         else:
             structlog.get_logger(record.name).log(level, message, exc_info=exc_info)
+
+
+class _ToLogging:
+    """What structlog calls a logger: hands rendered lines to the logger of `logging`."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self.debug, self.info = self._logger.debug, self._logger.info
+        self.warning, self.error = self._logger.warning, self._logger.error
+        self.critical = self._logger.critical
+
+
+class _ForLibraries:
+    """Renders fsbot's events as `event key='value'`, others as their processors do."""
+
+    def __init__(self, others: Sequence[Processor]) -> None:
+        self._others = tuple(others)
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> ProcessorReturnValue:
+        if not isinstance(logger, _ToLogging):
+            result: Any = event
+            for processor in self._others:
+                result = processor(logger, name, result)
+            return cast(ProcessorReturnValue, result)
+        _mask_secrets(logger, name, _hide_private(logger, name, event))
+        exception = structlog.processors.format_exc_info(logger, name, event).pop("exception", "")
+        title = event.pop("event", "")
+        fields = (f"{key}={value!r}" for key, value in event.items())
+        lines = [" ".join([str(title), *fields]), *str(exception).splitlines()]
+        return "\n    ".join(map(printable, lines))
+
+
+def _logger_for_libraries(*args: Any) -> WrappedLogger:
+    name = args[0] if args else ""
+    if isinstance(name, str) and name.split(".")[0] == "fsbot":
+        return _ToLogging(name)
+    return structlog.PrintLoggerFactory()(*args)
 
 
 class _Sink:

@@ -153,3 +153,4 @@ StreamEvent = (
     | StreamEnded
     | StreamFailed
 )
+"""What the engine says about one stream, in the order in which it happens."""

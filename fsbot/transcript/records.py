@@ -230,6 +230,7 @@ Record = (
     | Mark
     | Failure
 )
+"""A record of any kind; `kind` tells which."""
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
