@@ -12,6 +12,7 @@ The client logs in again when the link breaks. Events that FreeSWITCH delivered 
 come back; the journal holds their records.
 """
 
+import atexit
 import threading
 import time
 from bisect import bisect_right
@@ -25,11 +26,12 @@ import gevent
 import structlog
 from pydantic import ValidationError
 
+from fsbot.errors import UserError
 from fsbot.hub import HubBridge
 from fsbot.log import printable
 from fsbot.switch.codec import Event
 from fsbot.switch.connection import Connection
-from fsbot.switch.errors import ConnectionLost
+from fsbot.switch.errors import AuthenticationFailed, ConnectionLost, ConnectionRefused
 from fsbot.switch.link import Endpoint, Link
 from fsbot.threads import EventLoop, Latch, LoopClosed, Mailbox, leave_loop
 from fsbot.transcript.records import EndOfTranscript, Record, parse
@@ -48,6 +50,16 @@ crashed repeats unconfirmed events when it is back."""
 MOST_RUNS = 50_000
 """Runs of sequence numbers that are remembered, of all calls together. A call without holes has
 one."""
+
+_REMEDIES: dict[type[BaseException | None], str] = {
+    ConnectionRefused: "Start FreeSWITCH with mod_event_socket loaded, or name its host and port "
+    "(listen-ip and listen-port in its event_socket.conf.xml).",
+    AuthenticationFailed: "Give the password of FreeSWITCH's event_socket.conf.xml.",
+}
+"""Instead of those that name settings of `fsbot run`."""
+
+_LOGIN_SECONDS = 1.0
+"""A login that is under way has so long before `close` breaks it off."""
 
 _LONGEST_UUID = 256
 _LONGEST_PROBLEM = 200
@@ -192,6 +204,7 @@ class TranscriptClient:
         self._opening = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link: Link
+        self._running: gevent.Greenlet
         self._loop: EventLoop
         self._started = Latch()
         self._opened = Latch()
@@ -232,6 +245,8 @@ class TranscriptClient:
                 self._thread = threading.Thread(target=self._serve, name="transcript client")
                 self._thread.daemon = True
                 self._thread.start()
+                # An event loop that still runs while the interpreter is taken down crashes it.
+                atexit.register(self.close)
         self._opened.wait()
         self._check()
 
@@ -247,10 +262,12 @@ class TranscriptClient:
         self._arrivals.put(None)
         if thread is None:
             return
+        atexit.unregister(self.close)
         self._started.wait()
-        self._loop.post(gevent.spawn, self._link.stop)
+        self._loop.post(gevent.spawn, self._stop)
         if thread is not threading.current_thread():
             self._ended.wait()
+            thread.join()
 
     def __enter__(self) -> Self:
         self.open()
@@ -361,9 +378,13 @@ class TranscriptClient:
             on_connect=self._connected,
             on_disconnect=self._disconnected,
         )
+        self._running = gevent.spawn(self._link.run, fail_fast=not self._wait)
         self._started.set()
         try:
-            self._link.run(fail_fast=not self._wait)
+            self._running.get()
+        except UserError as error:
+            remedy = _REMEDIES.get(type(error.__cause__), error.remedy)
+            self._failure = UserError(error.message, remedy, error.exit_code)
         except BaseException as error:
             self._failure = error
         finally:
@@ -372,6 +393,11 @@ class TranscriptClient:
             self._arrivals.put(None)
             self._opened.set()
             self._ended.set()
+
+    def _stop(self) -> None:
+        self._link.stop()
+        self._running.join(_LOGIN_SECONDS)
+        self._running.kill()
 
     def _connected(self, connection: Connection) -> None:
         if self._lost_at:
