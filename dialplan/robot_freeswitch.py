@@ -17,20 +17,29 @@ Try it without FreeSWITCH: `fsbot rehearse dialplan/robot_freeswitch.py caller.w
 
 import argparse
 import contextlib
-import json
 import re
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from queue import Empty, SimpleQueue
+from typing import Literal
 
-import gevent
-from gevent.queue import Empty, Queue
-
-from fsbot.robot import Robot, RobotCall, spoken
-from fsbot.switch.connection import Connection
-from fsbot.switch.errors import EslError
+from fsbot.api import (
+    EndOfTranscript,
+    EslError,
+    Record,
+    Robot,
+    RobotCall,
+    StartOfSpeech,
+    StartOfTranscript,
+    TranscriptClient,
+    Transcription,
+    UserError,
+    spoken,
+)
 
 ADVISER = "1000"
 """The extension of a human being."""
@@ -192,7 +201,7 @@ class Appointments(Robot):
 
 # As a program of its own
 
-EVENTS = ("start_of_transcript", "start_of_speech", "transcription", "end_of_transcript")
+KINDS = (StartOfTranscript, StartOfSpeech, Transcription, EndOfTranscript)
 SPEAKING = 15.0
 """Letters that a voice says in a second: nothing tells this client when it has finished."""
 
@@ -201,13 +210,13 @@ LONGEST_UTTERANCE = 35.0
 
 
 class Conversation:
-    """One call, by fsbot's events."""
+    """One call, by fsbot's records."""
 
-    def __init__(self, connection: Connection, uuid: str, voice: str) -> None:
-        self._connection = connection
+    def __init__(self, client: TranscriptClient, uuid: str, voice: str) -> None:
+        self._client = client
         self._uuid = uuid
         self._voice = voice
-        self._heard: Queue[str | None] = Queue()
+        self._heard: SimpleQueue[str | None] = SimpleQueue()
         self._latest = 0
         """The utterance that the caller began last."""
         self._speaks_until = 0.0
@@ -216,16 +225,16 @@ class Conversation:
         """Utterances that are the robot's own voice coming back."""
         self._let_go = False
 
-    def take(self, record: dict[str, Any]) -> None:
-        """An event of this call. Must not wait: all events come through here."""
-        kind = record["kind"]
-        if kind == "end_of_transcript":
+    def take(self, record: Record) -> None:
+        """A record of this call. Must not wait: all records come through here."""
+        if isinstance(record, EndOfTranscript):
             self._heard.put(None)
-        elif record.get("side") == "caller" and not self._let_go:
-            if kind == "start_of_speech":
-                self._hear_start(record["utterance"], record["echo"], record["confirmed"])
-            elif kind == "transcription" and record["is_final"]:
-                self._hear_text(record["utterance"], record["text"])
+        elif self._let_go:
+            return
+        elif isinstance(record, StartOfSpeech) and record.side == "caller":
+            self._hear_start(record.utterance, record.echo, record.confirmed)
+        elif isinstance(record, Transcription) and record.side == "caller" and record.is_final:
+            self._hear_text(record.utterance, record.text)
 
     def run(self) -> None:
         """Talk to the caller until one of them has had enough."""
@@ -239,7 +248,7 @@ class Conversation:
                 return  # the caller has hung up
             reply = dialogue.hear(text) if text else dialogue.silence()
         self._say(reply.text)
-        gevent.sleep(len(reply.text) / SPEAKING)
+        time.sleep(len(reply.text) / SPEAKING)
         self._let_go = True
         if reply.then == "transfer":
             self._ask(f"uuid_transfer {self._uuid} {ADVISER}")
@@ -268,7 +277,7 @@ class Conversation:
         self._speaks_until = time.monotonic() + LONGEST_UTTERANCE
         if utterance != self._latest:
             self._latest = utterance
-            gevent.spawn(self._ask, f"uuid_break {self._uuid} all")
+            in_background(self._ask, f"uuid_break {self._uuid} all")
 
     def _hear_text(self, utterance: int, text: str) -> None:
         if utterance == self._latest:
@@ -278,52 +287,31 @@ class Conversation:
 
     def _ask(self, command: str) -> None:
         try:
-            answer = self._connection.api(command)
+            answer = self._client.api(command)
         except EslError as error:
             answer = f"-ERR {error}"
         if answer.startswith("-ERR"):
             print(f"{self._uuid}: {command.split()[0]}: {answer.strip()!r}", file=sys.stderr)
 
 
-class Client:
-    """Holds a conversation with every transcribed call to one extension."""
-
-    def __init__(self, connection: Connection, extension: str, voice: str) -> None:
-        self._connection = connection
-        self._extension = extension
-        self._voice = voice
-        self._calls: dict[str, Conversation] = {}
-        self._seen: dict[str, int] = {}
-
-    def hear(self, event: Any) -> None:
-        """An event of fsbot's; one that comes again, as is told of it, is dropped."""
-        record = json.loads(event.body)
-        uuid, sequence = record.get("call_uuid"), record["sequence"]
-        if sequence <= self._seen.get(uuid, 0):
-            return
-        if record["kind"] == "start_of_transcript" and record["destination"] == self._extension:
-            self._begin(uuid)
-        if uuid in self._calls:
-            self._seen[uuid] = sequence
-            self._calls[uuid].take(record)
-        if record["kind"] == "end_of_transcript":
-            self._calls.pop(uuid, None)
-            self._seen.pop(uuid, None)
-
-    def _begin(self, uuid: str) -> None:
-        if uuid not in self._calls:
-            self._calls[uuid] = Conversation(self._connection, uuid, self._voice)
-            gevent.spawn(self._calls[uuid].run)
+def in_background(function: Callable[..., object], *args: object) -> None:
+    threading.Thread(target=function, args=args, daemon=True).start()
 
 
-def serve(connection: Connection, extension: str, voice: str) -> None:
-    """Answer for an extension until the connection is closed."""
-    client = Client(connection, extension, voice)
-    connection.register_handle("*", client.hear)
-    connection.connect()
-    connection.subscribe((), [f"fsbot::{kind}" for kind in EVENTS])
+def serve(client: TranscriptClient, extension: str, voice: str) -> None:
+    """Hold a conversation with every transcribed call to one extension, until the client closes."""
+    calls: dict[str, Conversation] = {}
     print(f"Answering for extension {extension}.", flush=True)
-    connection.closed.wait()
+    for record in client:
+        uuid = record.call_uuid
+        begins = isinstance(record, StartOfTranscript) and record.destination == extension
+        if begins and uuid not in calls:
+            calls[uuid] = Conversation(client, uuid, voice)
+            in_background(calls[uuid].run)
+        if uuid in calls:
+            calls[uuid].take(record)
+        if isinstance(record, EndOfTranscript):
+            calls.pop(uuid, None)
 
 
 def main() -> int:
@@ -339,15 +327,15 @@ def main() -> int:
     try:
         secret = options.password_file
         password = secret.read_text().strip() if secret else "ClueCon"
-        connection = Connection(options.host, options.port, password)
-        serve(connection, options.extension, options.voice)
-    except (OSError, EslError) as error:
+        where = options.host, options.port, password
+        with TranscriptClient(*where, kinds=KINDS, wait=False) as client:
+            serve(client, options.extension, options.voice)
+    except (OSError, UserError) as error:
         print(f"robot_freeswitch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print("robot_freeswitch: FreeSWITCH has closed the connection", file=sys.stderr)
-    return 1
+    return 0
 
 
 if __name__ == "__main__":

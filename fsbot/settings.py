@@ -201,7 +201,7 @@ class RobotSection(Section):
     """A robot for the calls that a dialplan hands over (application socket)."""
 
     file: OptionalPath = Field(
-        None, description="Python file with one subclass of fsbot.robot.Robot; empty: no robot"
+        None, description="Python file with one subclass of fsbot.api.Robot; empty: no robot"
     )
     host: Line = Field("127.0.0.1", min_length=1, description="address or host name to listen on")
     port: int = Field(8084, ge=0, le=65535, description="port to listen on; 0: any free one")

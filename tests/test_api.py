@@ -1,11 +1,13 @@
-"""fsbot.api: what it has, what importing it costs, and where it logs."""
+"""fsbot.api: what it has, what importing it costs, and that users are shown nothing else."""
 
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from types import UnionType
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from fsbot import api
 
+ROOT = Path(__file__).parent.parent
 PACKAGES = ("torch", "whisper", "numpy", "gevent", "pydantic", "structlog")
 
 
@@ -85,6 +88,23 @@ def test_editors_see_the_names_that_there_are() -> None:
 def test_other_names_are_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Bot'"):
         _ = api.Bot
+
+
+def shown_to_users() -> list[tuple[str, str]]:
+    """Every module that README and dialplan/ import from fsbot, with the place."""
+    files = [ROOT / "README.md", *sorted((ROOT / "dialplan").iterdir())]
+    return [
+        (module, f"{file.name}: {line.strip()}")
+        for file in files
+        for line in file.read_text(encoding="utf-8").splitlines()
+        for module in re.findall(r"^\s*(?:from|import)\s+(fsbot[\w.]*)", line)
+    ]
+
+
+def test_readme_and_dialplan_import_nothing_else() -> None:
+    found = shown_to_users()
+    assert {place.split(":")[0] for _, place in found} == {"README.md", "robot_freeswitch.py"}
+    assert [place for module, place in found if module != "fsbot.api"] == []
 
 
 LOGGING = """

@@ -138,6 +138,7 @@ def test_listener_hears_each_final_text_once(tmp_path: Path) -> None:
     record = parse(block)
     assert isinstance(record, Transcription)
     final = record.model_copy(update={"is_final": True, "sequence": 99, "text": "Au revoir."})
+    last = final.model_copy(update={"sequence": 100, "text": "C'est tout."})
     with RehearsalSwitch(password="ClueCon") as switch:
         script = tmp_path / "listener.py"
         script.write_text(example.replace("8021", str(switch.port)))
@@ -148,14 +149,16 @@ def test_listener_hears_each_final_text_once(tmp_path: Path) -> None:
         assert switch.wait(lambda: any(s.subscription.wants(probe) for s in switch.sessions), 30)
         sender = Connection("127.0.0.1", switch.port, "ClueCon")
         sender.connect()
-        for said in (record, final, final):
+        for said in (record, final, final, last):
             event = event_of(said, "1")
             sender.send_event(event.subclass, event.headers, event.body)
-        gevent.sleep(0.2)
+        with gevent.Timeout(30):
+            heard = [listener.stdout.readline().decode() for _ in range(2)]
         sender.stop()
-        switch.shut_down()
+        listener.terminate()  # it would wait for a FreeSWITCH that comes back
         out, err = listener.communicate(timeout=30)
-    assert (out.decode(), err.decode()) == ("callee Au revoir.\n", "")
+    assert heard == ["callee Au revoir.\n", "callee C'est tout.\n"]
+    assert (out, err) == (b"", b"")
 
 
 def test_the_json_line_shown_is_one_of_simulstreamings() -> None:

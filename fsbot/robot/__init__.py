@@ -1,4 +1,4 @@
-"""Robots that answer calls: `from fsbot.robot import Robot, RobotCall, Utterance`.
+"""Robots that answer calls: `from fsbot.api import Robot, RobotCall, Utterance`.
 
 A dialplan hands a call over with `<action application="socket" data="127.0.0.1:8084 async full"/>`,
 and `fsbot run --robot robot.py` makes a robot for it:

@@ -39,6 +39,6 @@ def load_robot(path: Path) -> type[Robot]:
     if len(robots) != 1:
         names = ", ".join(robot.__name__ for robot in robots) or "none"
         raise UserError(
-            f"the robot {path} must define one subclass of fsbot.robot.Robot, and has: {names}"
+            f"the robot {path} must define one subclass of fsbot.api.Robot, and has: {names}"
         )
     return robots[0]

@@ -5,7 +5,7 @@ from typing import Any
 
 Told = list[tuple[str, Any]]
 
-HEADER = "from fsbot.robot import Robot, Hangup\ntold = []\n"
+HEADER = "from fsbot.api import Robot, Hangup\ntold = []\n"
 
 
 def free_port() -> int:

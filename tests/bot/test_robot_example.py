@@ -11,6 +11,7 @@ import gevent
 import pytest
 from bench import Bench, finals, silence
 
+from fsbot.client import TranscriptClient
 from fsbot.rehearsal import playback
 from fsbot.rehearsal.call import Call
 from fsbot.rehearsal.script import CallScript
@@ -19,7 +20,6 @@ from fsbot.rehearsal.sound import Sound, load_sound
 from fsbot.rehearsal.trial import Answer, try_robot
 from fsbot.robot.loading import load_robot
 from fsbot.settings import Settings
-from fsbot.switch.connection import Connection
 from fsbot.weights.finding import find_file
 
 ROBOT = Path(__file__).parents[2] / "dialplan" / "robot_freeswitch.py"
@@ -55,7 +55,7 @@ def test_in_fsbots_own_process(speech_model: object) -> None:
 def test_one_file_is_played_straight_through(speech_model: object, tmp_path: Path) -> None:
     robot = tmp_path / "robot.py"
     robot.write_text(
-        "from fsbot.robot import Robot\n"
+        "from fsbot.api import Robot\n"
         "class Parrot(Robot):\n"
         "    def on_utterance(self, call, utterance):\n"
         "        call.say(utterance.text).wait()\n"
@@ -96,10 +96,9 @@ def test_as_a_client_of_the_events(
     monkeypatch.setattr(robot, "SPEAKING", 100.0)
     monkeypatch.setattr(robot, "PATIENCE", 4.0)
     bench.start()
-    connection = Connection("127.0.0.1", switch.port, "ClueCon")
-    serving = gevent.spawn(robot.serve, connection, "3730", "flite|slt")
-    bench.wait(lambda: len(switch.sessions) == 2)
-    gevent.sleep(0.3)
+    client = TranscriptClient("127.0.0.1", switch.port, kinds=robot.KINDS)
+    client.open()
+    serving = gevent.spawn(robot.serve, client, "3730", "flite|slt")
     other = switch.place(CallScript(load_sound(NAME), destination="3731", repeat=0))
     # As dialplan/fsbot.xml has it: the recording goes on behind the robot's texts.
     variables = {"send_silence_when_idle": "-1"}
@@ -128,5 +127,5 @@ def test_as_a_client_of_the_events(
     bench.wait(lambda: len(finals(bench.journal(call.uuid))) > 3)
     assert switch.commands.count(f"api uuid_break {call.uuid} all") == broken_off
     call.hang_up()
-    serving.kill()
-    connection.stop()
+    client.close()
+    serving.get(timeout=10)
