@@ -23,25 +23,13 @@ if TYPE_CHECKING:
     from gevent import Greenlet
     from rich.console import Console
 
+    from fsbot.client import TranscriptClient
     from fsbot.engine.scheduler import Engine
     from fsbot.rehearsal.sound import Sound
     from fsbot.screen import Screen, Tally
     from fsbot.settings import Settings
     from fsbot.sources import Configuration
-    from fsbot.switch.codec import Event
-    from fsbot.switch.connection import Connection
 
-SUBCLASSES = tuple(
-    f"fsbot::{kind}"
-    for kind in (
-        "start_of_transcript",
-        "start_of_speech",
-        "transcription",
-        "end_of_utterance",
-        "end_of_transcript",
-        "error",
-    )
-)
 TICK_SECONDS = 0.25
 LONGEST_SILENCE = 120.0
 """Seconds without any event, the call being over, after which the demo gives up."""
@@ -139,16 +127,12 @@ class _Demo:
     """Switch, bot and listener around one call. The engine is started and stopped with the bot."""
 
     def __init__(self, sound: Sound, engine: Engine, settings: Settings, folder: Path) -> None:
-        from gevent.queue import Queue
-
         from fsbot.bot import Bot
         from fsbot.rehearsal.private import HOST, private_settings
         from fsbot.rehearsal.server import RehearsalSwitch
 
         self.interrupted = False
         self._sound = sound
-        self._records = Queue()
-        self._seen: set[int] = set()
         self._password = secrets.token_urlsafe()
         self._switch = RehearsalSwitch(HOST, 0, self._password)
         self._switch.start()
@@ -159,17 +143,19 @@ class _Demo:
         """The whole call; what was heard of it."""
         import gevent
 
+        from fsbot.client import TranscriptClient
+        from fsbot.rehearsal.private import HOST
         from fsbot.screen import Tally, make_screen
 
         tally = Tally()
         bot = gevent.spawn(self._bot.run)
         try:
-            listener = self._listener()
-            _say(f"A call of {self._sound.seconds:.0f} s comes in; Ctrl-C hangs up.\n")
-            screen = make_screen(console, self._sound.seconds)
-            with _deferred_interrupts() as interrupts, screen:
-                self._follow(bot, screen, tally, interrupts)
-            listener.stop()
+            # A second client of the event socket, as a robot would be.
+            with TranscriptClient(HOST, self._switch.port, self._password) as client:
+                _say(f"A call of {self._sound.seconds:.0f} s comes in; Ctrl-C hangs up.\n")
+                screen = make_screen(console, self._sound.seconds)
+                with _deferred_interrupts() as interrupts, screen:
+                    self._follow(bot, client, screen, tally, interrupts)
             self._bot.stop()
             bot.join()
         finally:
@@ -177,38 +163,23 @@ class _Demo:
             self._switch.stop()
         return tally
 
-    def _listener(self) -> Connection:
-        """A second client of the event socket, as a robot would be."""
-        from fsbot.rehearsal.private import HOST
-        from fsbot.switch.connection import Connection
-
-        connection = Connection(HOST, self._switch.port, self._password)
-        connection.register_handle("*", self._heard)
-        connection.connect()
-        connection.subscribe((), SUBCLASSES)
-        return connection
-
-    def _heard(self, event: Event) -> None:
-        from fsbot.transcript.records import parse
-
-        sequence = int(event.headers.get("Fsbot-Sequence"))
-        if sequence not in self._seen:  # events are delivered at least once
-            self._seen.add(sequence)
-            self._records.put(parse(event.body))
-
-    def _follow(self, bot: Greenlet, screen: Screen, tally: Tally, interrupts: list[int]) -> None:
-        from gevent.queue import Empty
-
+    def _follow(
+        self,
+        bot: Greenlet,
+        client: TranscriptClient,
+        screen: Screen,
+        tally: Tally,
+        interrupts: list[int],
+    ) -> None:
         from fsbot.rehearsal.script import CallScript
 
         self._switch.wait_for_listener()
         call = self._switch.place(CallScript(self._sound))
         last_news = time.monotonic()
         while not tally.end_reason:
-            with contextlib.suppress(Empty):
-                record = self._records.get(timeout=TICK_SECONDS)
-                tally.add(record)
-                screen.show(record)
+            if (arrival := client.receive(TICK_SECONDS)) is not None:
+                tally.add(arrival.record)
+                screen.show(arrival.record)
                 last_news = time.monotonic()
             screen.tick()
             if interrupts and not self.interrupted:

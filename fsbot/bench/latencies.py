@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fsbot.bench.playing import Arrival, PlayedCall
+from fsbot.bench.playing import PlayedCall
 from fsbot.bench.scoring import align, words
 from fsbot.bench.speech import SIDES, Reference
+from fsbot.client import Arrival
 from fsbot.transcript.records import EndOfUtterance, StartOfSpeech, Transcription
 
 LOST_SECONDS = 10.0

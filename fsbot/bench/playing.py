@@ -20,37 +20,17 @@ import numpy as np
 
 from fsbot.bench.process import Program
 from fsbot.bench.switchboard import Plan, PlannedCall
+from fsbot.client import Arrival, TranscriptClient
 from fsbot.errors import UserError
 from fsbot.switch.codec import Event
-from fsbot.switch.connection import Connection
-from fsbot.transcript.records import EndOfTranscript, Record, StartOfTranscript, parse
+from fsbot.transcript.records import EndOfTranscript, Record, StartOfTranscript
 
 HOST = "127.0.0.1"
-SUBCLASSES = tuple(
-    f"fsbot::{kind}"
-    for kind in (
-        "start_of_transcript",
-        "start_of_speech",
-        "transcription",
-        "end_of_utterance",
-        "end_of_transcript",
-        "mark",
-        "error",
-    )
-)
 FRAMES_PER_SECOND = 50
 LATEST_TRANSCRIPT = 120.0
 """Seconds after the last call within which every transcript has to end."""
 POLL_SECONDS = 0.25
 COMPLAINT_LENGTH = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A record, and the Unix time at which the second client had it."""
-
-    at: float
-    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +123,6 @@ class Stage:
         self._plan = Plan(secrets.token_urlsafe(), at_once, tuple(calls), seconds)
         self._bot_flags = tuple(bot_flags)
         self._arrivals: dict[str, list[Arrival]] = {call.uuid: [] for call in calls}
-        self._seen: set[tuple[str, int]] = set()
         self._ended: set[str] = set()
         self._expected: set[str] = set()
         self._stack = ExitStack()
@@ -162,7 +141,8 @@ class Stage:
             port = int(self.board.line().removeprefix("listening "))
             self.bot = stack.enter_context(self._start_bot(port))
             self._await_bot()
-            stack.callback(self._listen(port).stop)
+            client = TranscriptClient(HOST, port, self._plan.password, on_event=self._note)
+            gevent.spawn(self._listen, stack.enter_context(client))
             self._stack = stack.pop_all()
         return self
 
@@ -244,23 +224,17 @@ class Stage:
             self.sleep(POLL_SECONDS)
         joined.get()
 
-    def _listen(self, port: int) -> Connection:
-        connection = Connection(HOST, port, self._plan.password)
-        connection.register_handle("*", self._heard)
-        connection.connect()
-        connection.subscribe((), SUBCLASSES)
-        return connection
+    def _note(self, event: Event) -> None:
+        """An event of the second client's, repetitions too; in the client's thread."""
 
-    def _heard(self, event: Event) -> None:
-        now = time.time()
-        record = parse(event.body)
-        key = record.call_uuid, record.sequence
-        if key in self._seen or record.call_uuid not in self._arrivals:
-            return
-        self._seen.add(key)  # events are delivered at least once
-        self._arrivals[record.call_uuid].append(Arrival(now, record))
-        if isinstance(record, EndOfTranscript):
-            self._ended.add(record.call_uuid)
+    def _listen(self, client: TranscriptClient) -> None:
+        for arrival in client.arrivals():
+            uuid = arrival.record.call_uuid
+            if uuid not in self._arrivals:
+                continue
+            self._arrivals[uuid].append(arrival)
+            if isinstance(arrival.record, EndOfTranscript):
+                self._ended.add(uuid)
 
     def _watch_board(self) -> None:
         with suppress(UserError):  # whoever sleeps on the stage sees that the program has ended

@@ -93,12 +93,11 @@ class SoakStage(Stage):
         self._port = port
         return super()._start_bot(port)
 
-    def _heard(self, event: Event) -> None:
+    def _note(self, event: Event) -> None:
         record = parse(event.body)
         if record.call_uuid in self.sent:
             resent = event.headers.get("Fsbot-Resent") == "true"
             self.sent[record.call_uuid].append(Sent(record, resent))
-        super()._heard(event)
 
     def _sample(self, at: float) -> None:
         bot = self.bot

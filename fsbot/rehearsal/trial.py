@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import gevent
 import numpy as np
 from gevent import socket
-from gevent.queue import Empty, Queue
+from gevent.queue import Queue
 
+from fsbot.client import TranscriptClient
 from fsbot.log import printable
 from fsbot.rehearsal.private import HOST, private_settings
 from fsbot.rehearsal.script import CallScript
@@ -34,19 +35,11 @@ from fsbot.transcript.records import (
     StartOfSpeech,
     StartOfTranscript,
     Transcription,
-    parse,
 )
 
 if TYPE_CHECKING:
     from fsbot.switch.codec import Event
 
-SUBCLASSES = (
-    "start_of_transcript",
-    "start_of_speech",
-    "transcription",
-    "end_of_utterance",
-    "end_of_transcript",
-)
 CHANNEL_EVENTS = ("CHANNEL_EXECUTE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP")
 SAID = ("speak", "playback")
 
@@ -190,8 +183,8 @@ class _Trial:
         section = RobotSection(file=robot, host=HOST, port=self._port, voice=settings.robot.voice)
         own = private_settings(settings, self._switch.port, self._password, folder, section)
         self._bot = Bot(own, make_engine(own))
-        self._news: Queue[tuple[Event, float]] = Queue()
-        self._seen: set[int] = set()
+        self._client = TranscriptClient(HOST, self._switch.port, self._password)
+        self._actions: Queue[tuple[Event, float]] = Queue()
         self._happened: list[tuple[float, Callable[[], object]]] = []
 
     @contextlib.contextmanager
@@ -199,17 +192,19 @@ class _Trial:
         from fsbot.switch.connection import Connection
 
         bot = self._running = gevent.spawn(self._bot.run)
-        listener = Connection(HOST, self._switch.port, self._password)
+        channels = Connection(HOST, self._switch.port, self._password)
         try:
-            listener.register_handle("*", lambda event: self._news.put((event, time.time())))
-            listener.connect()
-            listener.subscribe(CHANNEL_EVENTS, [f"fsbot::{kind}" for kind in SUBCLASSES])
+            channels.register_handle("*", lambda event: self._actions.put((event, time.time())))
+            channels.connect()
+            channels.subscribe(CHANNEL_EVENTS)
+            self._client.open()
             self._switch.wait_for_listener()
             yield
             self._bot.stop()
             bot.join()
         finally:
-            listener.stop()
+            self._client.close()
+            channels.stop()
             bot.kill()
             self._switch.stop()
 
@@ -244,15 +239,14 @@ class _Trial:
 
     def _listen(self) -> None:
         """Take in what has happened, in the order in which it happened."""
-        with contextlib.suppress(Empty):
-            event, at = self._news.get(timeout=TICK_SECONDS)
-            if event.name != "CUSTOM":
-                self._happened.append((at, partial(self.dialogue.act, event, at)))
-            else:
-                record = parse(event.body)
-                if record.sequence not in self._seen:  # events are delivered at least once
-                    self._seen.add(record.sequence)
-                    self._happened.append((record.emitted_at, partial(self.dialogue.take, record)))
+        arrival = self._client.receive(TICK_SECONDS)
+        while arrival is not None:
+            record = arrival.record
+            self._happened.append((record.emitted_at, partial(self.dialogue.take, record)))
+            arrival = self._client.receive(0)
+        while not self._actions.empty():
+            event, at = self._actions.get()
+            self._happened.append((at, partial(self.dialogue.act, event, at)))
         self._happened.sort(key=lambda each: each[0])
         while self._happened and self._happened[0][0] < time.time() - ORDER_SECONDS:
             self._happened.pop(0)[1]()

@@ -1,6 +1,7 @@
 """Records that nobody has said, on a call answered at Unix time ANSWERED."""
 
-from fsbot.bench.playing import Arrival, PlayedCall, WriteClock
+from fsbot.bench.playing import PlayedCall, WriteClock
+from fsbot.client import Arrival
 from fsbot.transcript.records import (
     EndOfUtterance,
     Record,

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 import fsbot.rehearsal
 from fsbot.bench.scoring import align
 from fsbot.bot import Bot
+from fsbot.client import TranscriptClient
 from fsbot.engine.model import SpeechModel
 from fsbot.engine.options import EngineOptions
 from fsbot.engine.scheduler import Engine
@@ -22,21 +23,11 @@ from fsbot.rehearsal.session import ClientSession
 from fsbot.rehearsal.sound import Sound
 from fsbot.settings import Settings
 from fsbot.switch.codec import Event
-from fsbot.switch.connection import Connection
 from fsbot.switch.uuids import file_stem
 from fsbot.transcript.journal import read_journal
 from fsbot.transcript.records import EndOfTranscript, Failure, Record, Transcription
 
 UTTERANCE = Path(fsbot.rehearsal.__file__).parent / "sounds" / "utterance-fr.flac"
-KINDS = (
-    "start_of_transcript",
-    "start_of_speech",
-    "transcription",
-    "end_of_utterance",
-    "end_of_transcript",
-    "mark",
-    "error",
-)
 PATIENCE = 120.0
 """Seconds: a limit for what will come, on a machine that does other work too."""
 
@@ -112,16 +103,14 @@ class Listener:
 
     def __init__(self, port: int) -> None:
         self.events: list[Event] = []
-        self._connection = Connection("127.0.0.1", port, "ClueCon")
-        self._connection.register_handle("*", self.events.append)
-        self._connection.connect()
-        self._connection.subscribe((), [f"fsbot::{kind}" for kind in KINDS])
+        self._client = TranscriptClient("127.0.0.1", port, on_event=self.events.append)
+        self._client.open()
 
     def of(self, call_uuid: str) -> list[Event]:
         return [event for event in self.events if event.headers.get("Call-UUID") == call_uuid]
 
     def close(self) -> None:
-        self._connection.stop()
+        self._client.close()
 
 
 def of_kind(records: list[Record], kind: type[Record]) -> list[Any]:
