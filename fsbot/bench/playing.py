@@ -128,6 +128,7 @@ class Stage:
         self._stack = ExitStack()
         self.board: Program
         self.bot: Program
+        self._client: TranscriptClient
         self._usage: Usage | None = None
         self._began: tuple[float, float, float]
 
@@ -141,8 +142,10 @@ class Stage:
             port = int(self.board.line().removeprefix("listening "))
             self.bot = stack.enter_context(self._start_bot(port))
             self._await_bot()
-            client = TranscriptClient(HOST, port, self._plan.password, on_event=self._note)
-            gevent.spawn(self._listen, stack.enter_context(client))
+            self._client = stack.enter_context(
+                TranscriptClient(HOST, port, self._plan.password, on_event=self._handle_event)
+            )
+            gevent.spawn(self._listen)
             self._stack = stack.pop_all()
         return self
 
@@ -195,6 +198,7 @@ class Stage:
         usage = self._usage or self.usage_since(self._began)
         complaints = self._read_complaints()  # before the end, which may leave calls unfinished
         self.bot.end()
+        self._client.close()  # it would log in again, and say so, when the load generator goes
         self.board.hears_no_more()
         if not self.board.wait(10.0):
             raise self.board.failure()
@@ -224,11 +228,12 @@ class Stage:
             self.sleep(POLL_SECONDS)
         joined.get()
 
-    def _note(self, event: Event) -> None:
-        """An event of the second client's, repetitions too; in the client's thread."""
+    def _handle_event(self, event: Event) -> None:
+        """For subclasses: each event that the second client gets, repetitions included. Runs in the
+        client's own thread."""
 
-    def _listen(self, client: TranscriptClient) -> None:
-        for arrival in client.arrivals():
+    def _listen(self) -> None:
+        for arrival in self._client.arrivals():
             uuid = arrival.record.call_uuid
             if uuid not in self._arrivals:
                 continue

@@ -93,7 +93,7 @@ class SoakStage(Stage):
         self._port = port
         return super()._start_bot(port)
 
-    def _note(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         record = parse(event.body)
         if record.call_uuid in self.sent:
             resent = event.headers.get("Fsbot-Resent") == "true"
